@@ -1,0 +1,29 @@
+"""Every shape and dtype annotation of the package is enforced while the tests run."""
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+with install_import_hook("jaxfc", "beartype.beartype"):
+    import jaxfc  # noqa: F401
+
+
+@pytest.fixture
+def x64():
+    """64-bit arithmetic for the length of a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """A list that grows by one with every program compiled."""
+    compiled = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(listen)
