@@ -1,0 +1,91 @@
+"""Joins a layer's forward and backward function into one differentiable function."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_use_autodiff = jax.make_user_context(False)
+
+
+def plain_autodiff() -> Any:
+    """Within this context, layers are differentiated by JAX itself and not by their hand-written VJPs.
+
+    A function with a custom VJP has no forward mode. Plain autodiff has, so `jax.jvp`, `jax.jacfwd`
+    and `jax.hessian` work here; gradients are the same either way. The switch is part of the key of
+    `jax.jit`'s cache: a function compiled outside is traced anew inside, and the reverse.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxfc.layers import tanh
+    >>> with plain_autodiff():
+    ...     print(jax.hessian(lambda x: tanh(x).sum())(jnp.zeros(2)))
+    [[-0. -0.]
+     [-0. -0.]]
+    """
+    return _use_autodiff(True)
+
+
+def differentiable(
+    forward: Callable, backward: Callable, *, inputs: int = 1, has_aux: bool = False, check: Callable | None = None
+) -> Callable:
+    """Join `forward(*args) -> (out, cache)` and `backward(dout, cache) -> gradients` into `f(*args) -> out`.
+
+    Args:
+        forward: the layer's forward function.
+        backward: its vector-Jacobian product: gradients in the order of the inputs, or the gradient
+            itself where there is a single input.
+        inputs: how many of `forward`'s first arguments are differentiated. The others (labels, keys,
+            eps, keep ratio …) are constants: their gradient is zero.
+        has_aux: `forward` returns `((out, aux), cache)`; `aux` is a constant as well.
+        check: called with `f`'s arguments before anything else, to raise on shapes that do not fit,
+            and on bad values while they are still concrete.
+
+    Returns:
+        `f`, with `forward`'s signature, usable under `jit`, `grad`, `vmap` and `jax.checkpoint`, and
+        differentiable again in reverse mode, because `backward` is itself made of JAX operations.
+    """
+    signature = inspect.signature(forward)
+
+    def plain(*args: Any) -> Any:
+        return forward(*args[:inputs], *lax.stop_gradient(args[inputs:]))
+
+    @jax.custom_vjp
+    def hand(*args: Any) -> Any:
+        return plain(*args)[0]
+
+    def forward_rule(*args: Any) -> Any:
+        # The plain function, never `hand`: a second derivative then differentiates `forward` itself.
+        return plain(*args)
+
+    def backward_rule(cache: Any, dout: Any) -> tuple:
+        gradients = backward(jnp.asarray(dout[0] if has_aux else dout), cache)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        return gradients + (None,) * (len(signature.parameters) - inputs)
+
+    hand.defvjp(forward_rule, backward_rule)
+
+    @functools.wraps(forward)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if check is not None:
+            check(*bound.args)
+        arrays = tuple(jnp.asarray(arg) if hasattr(arg, "__array__") else arg for arg in bound.args)
+        if not _use_autodiff.value:
+            return hand(*arrays)
+        out, _ = plain(*arrays)
+        return (out[0], lax.stop_gradient(out[1])) if has_aux else out
+
+    function.__name__ = function.__qualname__ = forward.__name__.removesuffix("_forward")
+    function.__doc__ = (
+        f"{forward.__doc__}\n\n    Differentiated by `{backward.__name__}`; returns `out` without the cache."
+    )
+    # `functools.wraps` would have type checkers hold this function to `forward`'s return value.
+    del function.__wrapped__
+    function.__annotations__ = {}
+    function.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)
+    return function
