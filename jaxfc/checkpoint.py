@@ -1,0 +1,116 @@
+"""Pytrees of arrays in safetensors files.
+
+A file holds one tensor for each leaf, named by its path in the tree (`state.params.0.w`), and strings
+as metadata. It can be read wherever safetensors can, needs no unpickling, and is written atomically.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxfc.errors import FormatError
+from jaxfc.files import write_atomically
+
+FORMAT = "jaxfc.format"
+
+
+def save(path: str | Path, tree: PyTree, metadata: dict[str, Any]) -> None:
+    """Write a tree of arrays; JAX keys are kept as their words.
+
+    Args:
+        path: the file; replaced in one step if it exists.
+        tree: arrays, JAX's or NumPy's. Its layout, the list of leaf names, is added to the metadata.
+        metadata: whatever JSON can hold, kept beside the arrays.
+
+    Raises:
+        OSError: the file cannot be written; what stood there before is untouched.
+    """
+    import safetensors.numpy
+
+    leaves = _named_leaves(tree)
+    tensors = {name: np.asarray(_words(leaf), order="C") for name, leaf in leaves.items()}
+    metadata = metadata | {"layout": list(leaves)}
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    write_atomically(path, safetensors.numpy.save(tensors, text))
+
+
+def read(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return a file's tensors by name, and its metadata.
+
+    Args:
+        path: the file.
+        kind: what its metadata must call it, under `"jaxfc.format"`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FormatError: it is corrupted or truncated, or of another kind.
+    """
+    import safetensors
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a {kind}")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except safetensors.SafetensorError as error:
+        raise FormatError(f"{path} is no complete safetensors file ({error}): restore it from a copy") from error
+    if metadata.get(FORMAT) != kind:
+        raise FormatError(f"{path} is a {metadata.get(FORMAT, 'safetensors file of another program')}, not a {kind}")
+    return tensors, metadata
+
+
+def load(path: str | Path, like: PyTree, *, kind: str) -> PyTree:
+    """Read a tree back.
+
+    Args:
+        path: the file.
+        like: a tree of the layout expected, of arrays or `jax.ShapeDtypeStruct`s. A NumPy leaf comes
+            back as NumPy, of whatever length; every other leaf must have the shape and dtype given.
+        kind: see `read`.
+
+    Raises:
+        FileNotFoundError, FormatError: as `read`.
+        ValueError: the file holds another tree; the first difference is named.
+    """
+    tensors, _ = read(path, kind=kind)
+    return restore(tensors, like, path)
+
+
+def restore(tensors: dict[str, np.ndarray], like: PyTree, path: str | Path) -> PyTree:
+    """Arrange tensors, as `read` returns them, in the tree `like`; see `load`."""
+    expected = _named_leaves(like)
+    for name in [*(expected.keys() - tensors.keys()), *(tensors.keys() - expected.keys())]:
+        where = "lacks" if name in expected else "has an unexpected"
+        raise ValueError(f"{path} {where} {name}: it belongs to another network or update rule")
+    leaves = [_leaf(name, tensors[name], leaf, path) for name, leaf in expected.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _leaf(name: str, tensor: np.ndarray, like: Any, path: str | Path) -> Any:
+    if isinstance(like, np.ndarray):
+        return tensor
+    is_key = jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key)
+    words = jax.eval_shape(jax.random.key_data, like) if is_key else like
+    if tensor.shape != words.shape or tensor.dtype != words.dtype:
+        raise ValueError(
+            f"{path}: {name} is {tensor.dtype} {tensor.shape} where {words.dtype} {words.shape} is expected: "
+            "it belongs to another network or update rule"
+        )
+    array = jax.numpy.asarray(tensor)
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if is_key else array
+
+
+def _named_leaves(tree: PyTree) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _words(leaf: Any) -> Any:
+    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf

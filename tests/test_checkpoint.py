@@ -1,0 +1,93 @@
+"""Files of arrays: what goes in comes out, and what is damaged is named."""
+
+import os
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxfc import checkpoint
+from jaxfc.errors import FormatError
+from jaxfc.files import write_atomically
+
+KIND = {checkpoint.FORMAT: "test"}
+
+
+@pytest.fixture
+def tree():
+    return {
+        "a": [jnp.arange(6.0).reshape(2, 3), jnp.float32(3.5)],
+        "b": (jnp.ones(3, jnp.bfloat16), jnp.int32(7)),
+        "key": jax.random.key(5),
+        "history": np.arange(4.0),
+        "transposed": jnp.arange(6.0).reshape(2, 3).T,
+    }
+
+
+def test_a_tree_comes_back_to_the_last_bit(tmp_path, tree):
+    checkpoint.save(tmp_path / "t", tree, KIND)
+    back = checkpoint.load(tmp_path / "t", jax.tree.map(jnp.zeros_like, tree) | {"history": np.zeros(0)}, kind="test")
+    chex.assert_trees_all_equal_shapes_and_dtypes(back, tree)
+    assert jax.random.key_data(back["key"]).tolist() == jax.random.key_data(tree.pop("key")).tolist()
+    back.pop("key")
+    chex.assert_trees_all_equal(back, tree)
+
+
+def test_metadata_name_the_leaves(tmp_path, tree):
+    checkpoint.save(tmp_path / "t", tree, KIND | {"note": "hello", "numbers": [1, 2]})
+    tensors, metadata = checkpoint.read(tmp_path / "t", kind="test")
+    assert set(tensors) == {"a.0", "a.1", "b.0", "b.1", "key", "history", "transposed"}
+    assert metadata["note"] == "hello"
+    assert metadata["numbers"] == "[1, 2]"
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_truncated_files_are_named(tmp_path, tree, keep):
+    path = tmp_path / "t"
+    checkpoint.save(path, tree, KIND)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FormatError, match="no complete safetensors file"):
+        checkpoint.load(path, tree, kind="test")
+
+
+def test_other_files_are_named(tmp_path, tree):
+    (tmp_path / "text").write_text("hello, I am a text file and no tensor")
+    with pytest.raises(FormatError, match="no complete safetensors file"):
+        checkpoint.read(tmp_path / "text", kind="test")
+    with pytest.raises(FileNotFoundError, match="expected a test"):
+        checkpoint.read(tmp_path / "absent", kind="test")
+    checkpoint.save(tmp_path / "t", tree, KIND)
+    with pytest.raises(FormatError, match="is a test, not a model"):
+        checkpoint.read(tmp_path / "t", kind="model")
+
+
+def test_another_tree_is_refused_by_its_first_difference(tmp_path, tree):
+    checkpoint.save(tmp_path / "t", tree, KIND)
+    with pytest.raises(ValueError, match=r"lacks c: it belongs to another network"):
+        checkpoint.load(tmp_path / "t", tree | {"c": jnp.zeros(2)}, kind="test")
+    with pytest.raises(ValueError, match=r"unexpected history"):
+        checkpoint.load(tmp_path / "t", {k: v for k, v in tree.items() if k != "history"}, kind="test")
+    with pytest.raises(ValueError, match=r"transposed is float32 \(3, 2\) where float32 \(2, 3\)"):
+        checkpoint.load(tmp_path / "t", tree | {"transposed": jnp.zeros((2, 3))}, kind="test")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_written_file_is_readable_as_any_other(tmp_path):
+    write_atomically(tmp_path / "ours", "x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
