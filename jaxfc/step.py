@@ -1,0 +1,199 @@
+"""The compiled programs of training: one step, and whole epochs.
+
+An epoch is a scan over a plan, an `(iterations, batch)` matrix of row indices; then accuracies are
+measured and the best parameters kept. Data are arguments: an array that a compiled function closes
+over would be baked into the program. Nothing in here waits for the device.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int, Key, Num
+
+from jaxfc import network
+from jaxfc.data import Normalizer
+from jaxfc.network import FCNet, Params, Stats
+from jaxfc.optim import UpdateRule
+
+EVALUATION_ROWS = 1000  # rows measured at once: bounds the memory that activations take
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes. A pytree; a checkpoint keeps it whole."""
+
+    params: Params
+    stats: Stats
+    opt_state: Any
+    key: Key[Array, ""]
+    step: Int[Array, ""]
+
+
+class Best(NamedTuple):
+    """The parameters of the epoch with the highest validation accuracy so far (the earliest of equals)."""
+
+    params: Params
+    stats: Stats
+    val_acc: Float[Array, ""]
+    epoch: Int[Array, ""]
+
+
+class DeviceData(NamedTuple):
+    """What the program reads: the training rows, the indices of a sample of them, the validation rows."""
+
+    normalizer: Normalizer
+    x: Num[Array, "rows features"]
+    y: Int[Array, " rows"]
+    sample: Int[Array, " sample"]
+    x_val: Num[Array, "val features"]
+    y_val: Int[Array, " val"]
+
+
+def init_state(net: FCNet, rule: UpdateRule, key: Key[Array, ""], **hyper: Any) -> TrainState:
+    """Draw parameters and return the state to start from; `hyper` goes to the rule's `init`."""
+    init_key, step_key = jax.random.split(key)
+    params, stats = network.init(net, init_key)
+    return TrainState(params, stats, rule.init(params, **hyper), step_key, jnp.int32(0))
+
+
+def _step(
+    net: FCNet,
+    rule: UpdateRule,
+    state: TrainState,
+    x: Num[Array | np.ndarray, "batch features"],
+    y: Int[Array | np.ndarray, " batch"],
+    normalizer: Normalizer | None = None,
+    weights: Float[Array, " batch"] | None = None,
+) -> tuple[TrainState, Float[Array, ""]]:
+    if normalizer is not None:
+        x = normalizer(x, net.dtype)
+    key = jax.random.fold_in(state.key, state.step)
+    gradient = jax.value_and_grad(network.loss, argnums=1, has_aux=True)
+    (loss, stats), grads = gradient(net, state.params, state.stats, x, y, key, weights)
+    params, opt_state = rule(state.params, grads, state.opt_state)
+    return TrainState(params, stats, opt_state, state.key, state.step + 1), loss
+
+
+@partial(jax.jit, static_argnames="rule", donate_argnames="state")
+def train_step(
+    net: FCNet,
+    rule: UpdateRule,
+    state: TrainState,
+    x: Num[Array | np.ndarray, "batch features"],
+    y: Int[Array | np.ndarray, " batch"],
+    normalizer: Normalizer | None = None,
+    weights: Float[Array, " batch"] | None = None,
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Take one compiled step on a batch, for a training loop of one's own.
+
+    Args:
+        net: the network; changing its numbers compiles nothing.
+        rule: the update rule.
+        state: the state to start from. It is donated: its arrays are gone after the call.
+        x: the batch's inputs.
+        y: its labels.
+        normalizer: applied to `x` inside the step, if given.
+        weights: per-example weights of the loss.
+
+    Returns:
+        The new state, and the loss before the update.
+
+    >>> from jaxfc.optim import adam
+    >>> net = FCNet(4, (8,), 3)
+    >>> state = init_state(net, adam, jax.random.key(0), learning_rate=1e-2)
+    >>> state, loss = train_step(net, adam, state, jnp.ones((2, 4)), jnp.array([0, 2]))
+    >>> int(state.step)
+    1
+    """
+    return _step(net, rule, state, x, y, normalizer, weights)
+
+
+def _num_correct(
+    net: FCNet,
+    params: Params,
+    stats: Stats,
+    normalizer: Normalizer,
+    x: Num[Array, "rows features"],
+    y: Int[Array, " rows"],
+) -> Int[Array, ""]:
+    """How many rows are classified right, a bounded number of rows at a time."""
+
+    def count(chunk: tuple[Array, Array]) -> Array:
+        x, y = chunk
+        return jnp.sum(network.predict(net, params, stats, normalizer(x, net.dtype)) == y)
+
+    if len(x) <= EVALUATION_ROWS:
+        return count((x, y))
+    chunks = -(-len(x) // EVALUATION_ROWS)
+    padding = chunks * EVALUATION_ROWS - len(x)
+    x = jnp.pad(x, ((0, padding), (0, 0))).reshape(chunks, EVALUATION_ROWS, -1)
+    y = jnp.pad(y, (0, padding), constant_values=-1).reshape(chunks, EVALUATION_ROWS)  # -1: never right
+    return jnp.sum(lax.map(count, (x, y)))
+
+
+@jax.jit
+def accuracy(
+    net: FCNet,
+    params: Params,
+    stats: Stats,
+    normalizer: Normalizer,
+    x: Num[Array | np.ndarray, "rows features"],
+    y: Int[Array | np.ndarray, " rows"],
+) -> Float[Array, ""]:
+    """The fraction of rows classified right in test mode."""
+    return _num_correct(net, params, stats, normalizer, jnp.asarray(x), jnp.asarray(y)) / len(x)
+
+
+def _accuracies(net: FCNet, params: Params, stats: Stats, data: DeviceData) -> Float[Array, "2"]:
+    """Accuracy on the sample of the training rows, and on the validation rows."""
+    train = _num_correct(net, params, stats, data.normalizer, data.x[data.sample], data.y[data.sample])
+    val = _num_correct(net, params, stats, data.normalizer, data.x_val, data.y_val)
+    return jnp.stack([train / len(data.sample), val / len(data.x_val)])
+
+
+first_accuracies = jax.jit(_accuracies)
+
+
+@partial(jax.jit, static_argnames="rule", donate_argnames=("state", "best"))
+def train_epochs(
+    net: FCNet,
+    rule: UpdateRule,
+    state: TrainState,
+    best: Best,
+    data: DeviceData,
+    plans: Int[Array | np.ndarray, "epochs iterations batch"],
+    first_epoch: Int[Array | np.ndarray, ""],
+) -> tuple[TrainState, Best, Float[Array, "epochs iterations"], Float[Array, "epochs 2"]]:
+    """Train some epochs, measuring both accuracies and keeping the best parameters after each.
+
+    Args:
+        net: the network.
+        rule: the update rule.
+        state: donated.
+        best: donated.
+        data: the data.
+        plans: for each epoch, the training rows of each of its batches.
+        first_epoch: the number of the first of them, from 1.
+
+    Returns:
+        The new state, the new best, the losses, and the accuracies on training sample and validation set.
+    """
+
+    def iteration(state: TrainState, rows: Array) -> tuple[TrainState, Array]:
+        return _step(net, rule, state, data.x[rows], data.y[rows], data.normalizer)
+
+    def epoch(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        state, best = carry
+        number, plan = inputs
+        state, losses = lax.scan(iteration, state, plan)
+        accuracies = _accuracies(net, state.params, state.stats, data)
+        candidate = Best(state.params, state.stats, accuracies[1], number)
+        best = jax.tree.map(partial(jnp.where, accuracies[1] > best.val_acc), candidate, best)
+        return (state, best), (losses, accuracies)
+
+    numbers = first_epoch + jnp.arange(len(plans), dtype=jnp.int32)
+    (state, best), (losses, accuracies) = lax.scan(epoch, (state, best), (numbers, plans))
+    return state, best, losses, accuracies
