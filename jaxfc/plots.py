@@ -1,0 +1,105 @@
+"""Pictures of a run: its curves, and where its model errs."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxfc.files import write_atomically
+from jaxfc.metrics import class_accuracies
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#888888"
+
+
+def curves(
+    loss: Float[np.ndarray, " iterations"],
+    train_acc: Float[np.ndarray, " epochs_and_one"],
+    val_acc: Float[np.ndarray, " epochs_and_one"],
+) -> "Figure":
+    """Draw the loss of each iteration, and both accuracies of each epoch with the best marked."""
+    figure, (left, right) = _figure(1, 2, size=(11, 4))
+    _draw_loss(left, loss)
+    epochs = np.arange(len(val_acc))
+    right.plot(epochs, train_acc, color=ORANGE, marker=".", label="training sample")
+    right.plot(epochs, val_acc, color=BLUE, marker=".", label="validation")
+    best = int(np.argmax(val_acc))
+    right.plot(best, val_acc[best], "o", color=BLUE, fillstyle="none", markersize=11)
+    right.set(
+        xlabel="epoch", ylabel="accuracy", title=f"Accuracy (best on validation: {val_acc[best]:.4f}, epoch {best})"
+    )
+    right.set_ylim(min(0.0, val_acc.min()), 1.02)
+    right.xaxis.get_major_locator().set_params(integer=True)
+    right.legend(loc="lower right")
+    return figure
+
+
+def _draw_loss(axes: "Axes", loss: Float[np.ndarray, " iterations"]) -> None:
+    iterations = np.arange(1, len(loss) + 1)
+    smooth = _running_mean(loss, max(1, len(loss) // 50))
+    axes.plot(iterations, loss, color=GREY, linewidth=0.7, alpha=0.6, label="each iteration")
+    axes.plot(iterations[len(loss) - len(smooth) :], smooth, color=BLUE, linewidth=1.6, label="running mean")
+    axes.set(xlabel="iteration", ylabel="loss", title="Training loss")
+    if len(loss) and loss.min() > 0 and loss.max() > 20 * loss.min():
+        axes.set_yscale("log")
+    axes.legend(loc="upper right")
+
+
+def _running_mean(values: Float[np.ndarray, " n"], window: int) -> np.ndarray:
+    if not len(values):
+        return values
+    return np.convolve(values, np.full(window, 1 / window), mode="valid")
+
+
+def confusion(matrix: Int[np.ndarray, "classes classes"], classes: tuple[str, ...]) -> "Figure":
+    """Draw a confusion matrix: each row a true class, shaded by the fraction predicted as each class."""
+    count = len(classes)
+    size = min(max(4.5, 0.62 * count + 2), 24)
+    figure, axes = _figure(1, 1, size=(size, size))
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    accuracy = matrix.trace() / max(matrix.sum(), 1)
+    axes.set(xlabel="predicted class", ylabel="true class", title=f"Confusion matrix (accuracy {accuracy:.4f})")
+    labels = [f"{name} ({value:.0%})" for name, value in zip(classes, class_accuracies(matrix), strict=True)]
+    long = max(map(len, classes)) > 3
+    axes.set_xticks(
+        range(count), classes, **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {})
+    )
+    axes.set_yticks(range(count), labels)
+    axes.grid(False)
+    if count <= 30:
+        for i, j in np.argwhere(matrix):
+            axes.text(
+                j,
+                i,
+                matrix[i, j],
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if fractions[i, j] > 0.5 else "black",
+            )
+    return figure
+
+
+def save(figure: "Figure", path: str | Path) -> None:
+    """Write a figure as PNG, atomically."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_atomically(path, picture.getvalue())
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple:
+    # Not through pyplot: it keeps figures open, and looks for a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, columns)
+    for each in np.atleast_1d(axes).flat:
+        each.grid(True, linestyle="--", linewidth=0.5, alpha=0.6)
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
