@@ -97,9 +97,18 @@ def affine_backward(dout: Float[Array, "batch out"], cache: tuple) -> tuple[Arra
     """
     x, w, b = cache
     dx = jnp.matmul(dout, w.astype(dout.dtype).T, preferred_element_type=_wide(x)).astype(x.dtype)
-    dw = jnp.matmul(x.T, dout, preferred_element_type=_wide(x, w)).astype(w.dtype)
+    dw = jnp.matmul(_transposed(x), dout, preferred_element_type=_wide(x, w)).astype(w.dtype)
     db = jnp.sum(dout, axis=0, dtype=_wide(dout)).astype(b.dtype)
     return dx, dw, db
+
+
+def _transposed(x: Array) -> Array:
+    """x^T; on a CPU, as an array in memory of its own.
+
+    XLA would fold the transposition into the product, and its fast product for CPUs takes none on the
+    left: kept apart, a step of a `[100] * 5` network at batch 100 is a fifth faster.
+    """
+    return lax.platform_dependent(x, cpu=lambda x: lax.optimization_barrier(x.T), default=jnp.transpose)
 
 
 def _check_affine(x: Any, w: Any, b: Any) -> None:

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree, Real
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
 from jaxfc.errors import check_number, unknown_name
 
 Tree = PyTree[Float[Array, "..."]]
 Number = Real[Array, ""]
+Hyper = Real[ArrayLike, ""]
 
 
 @runtime_checkable
@@ -133,7 +134,7 @@ class SGDState(NamedTuple):
     learning_rate: Number
 
 
-def _sgd_init(params: Tree, learning_rate: float = 1e-2) -> SGDState:
+def _sgd_init(params: Tree, learning_rate: Hyper = 1e-2) -> SGDState:
     return SGDState(*_numbers(learning_rate=learning_rate))
 
 
@@ -152,7 +153,7 @@ class MomentumState(NamedTuple):
     velocity: Tree
 
 
-def _momentum_init(params: Tree, learning_rate: float = 1e-2, momentum: float = 0.9) -> MomentumState:
+def _momentum_init(params: Tree, learning_rate: Hyper = 1e-2, momentum: Hyper = 0.9) -> MomentumState:
     return MomentumState(*_numbers(learning_rate=learning_rate, momentum=momentum), _zeros(params))
 
 
@@ -191,7 +192,7 @@ class AdagradState(NamedTuple):
     cache: Tree
 
 
-def _adagrad_init(params: Tree, learning_rate: float = 1e-2, epsilon: float = 1e-8) -> AdagradState:
+def _adagrad_init(params: Tree, learning_rate: Hyper = 1e-2, epsilon: Hyper = 1e-8) -> AdagradState:
     return AdagradState(*_numbers(learning_rate=learning_rate, epsilon=epsilon), _zeros(params))
 
 
@@ -222,7 +223,7 @@ class RMSPropState(NamedTuple):
 
 
 def _rmsprop_init(
-    params: Tree, learning_rate: float = 1e-2, decay_rate: float = 0.99, epsilon: float = 1e-8
+    params: Tree, learning_rate: Hyper = 1e-2, decay_rate: Hyper = 0.99, epsilon: Hyper = 1e-8
 ) -> RMSPropState:
     hyper = _numbers(learning_rate=learning_rate, decay_rate=decay_rate, epsilon=epsilon)
     return RMSPropState(*hyper, _zeros(params))
@@ -259,18 +260,18 @@ class AdamState(NamedTuple):
 
 def _adamw_init(
     params: Tree,
-    learning_rate: float = 1e-3,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float = 1e-2,
+    learning_rate: Hyper = 1e-3,
+    beta1: Hyper = 0.9,
+    beta2: Hyper = 0.999,
+    epsilon: Hyper = 1e-8,
+    weight_decay: Hyper = 1e-2,
 ) -> AdamState:
     hyper = _numbers(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay)
     return AdamState(*hyper, jnp.int32(0), _zeros(params), _zeros(params))
 
 
 def _adam_init(
-    params: Tree, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    params: Tree, learning_rate: Hyper = 1e-3, beta1: Hyper = 0.9, beta2: Hyper = 0.999, epsilon: Hyper = 1e-8
 ) -> AdamState:
     return _adamw_init(params, learning_rate, beta1, beta2, epsilon, weight_decay=0.0)
 
@@ -324,7 +325,7 @@ class LionState(NamedTuple):
 
 
 def _lion_init(
-    params: Tree, learning_rate: float = 1e-4, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 1e-3
+    params: Tree, learning_rate: Hyper = 1e-4, beta1: Hyper = 0.9, beta2: Hyper = 0.99, weight_decay: Hyper = 1e-3
 ) -> LionState:
     hyper = _numbers(learning_rate=learning_rate, beta1=beta1, beta2=beta2, weight_decay=weight_decay)
     return LionState(*hyper, _zeros(params))
@@ -373,7 +374,7 @@ def global_norm(grads: Tree) -> Number:
     return jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(_wide(g)))) for g in jax.tree.leaves(grads)))
 
 
-def clip_by_global_norm(grads: Tree, max_norm: Number | float) -> Tree:
+def clip_by_global_norm(grads: Tree, max_norm: Hyper) -> Tree:
     r"""Scale gradients down to a global norm of at most $c$, $g \min(1, c / \|g\|)$ (Pascanu et al., 2013)."""
     norm = global_norm(grads)
     factor = jnp.where(norm > max_norm, max_norm / norm, 1)
@@ -396,7 +397,7 @@ class Clipped:
 
     rule: UpdateRule
 
-    def init(self, params: Tree, *, max_norm: float, **hyper: Any) -> ClippedState:
+    def init(self, params: Tree, *, max_norm: Hyper, **hyper: Any) -> ClippedState:
         """Return the state to start from."""
         return ClippedState(*_numbers(max_norm=max_norm), self.rule.init(params, **hyper))
 

@@ -104,7 +104,9 @@ class Scheduled:
         check_number("steps_per_epoch", schedule.steps_per_epoch, low=1)
         check_number("lr_decay", schedule.lr_decay, low=0, exclude="low")
         check_number("final", schedule.final, low=0)
-        return ScheduledState(jnp.int32(0), jax.tree.map(jnp.asarray, schedule), self.rule.init(params, **hyper))
+        # With a dtype of their own: weakly typed numbers would compile the step a second time.
+        numbers = jax.tree.map(lambda number: jnp.asarray(number, jnp.result_type(number)), schedule)
+        return ScheduledState(jnp.int32(0), numbers, self.rule.init(params, **hyper))
 
     def __call__(self, params: Tree, grads: Tree, state: ScheduledState) -> tuple[Tree, ScheduledState]:
         """Apply the rule with the scheduled learning rate."""

@@ -53,10 +53,19 @@ class DeviceData(NamedTuple):
 
 
 def init_state(net: FCNet, rule: UpdateRule, key: Key[Array, ""], **hyper: Any) -> TrainState:
-    """Draw parameters and return the state to start from; `hyper` goes to the rule's `init`."""
-    init_key, step_key = jax.random.split(key)
-    params, stats = network.init(net, init_key)
+    """Draw parameters and return the state to start from; `hyper` goes to the rule's `init`.
+
+    Raises:
+        ValueError, TypeError: hyper-parameters that the rule does not take.
+    """
+    params, stats, step_key = _init_network(net, key)
     return TrainState(params, stats, rule.init(params, **hyper), step_key, jnp.int32(0))
+
+
+@jax.jit
+def _init_network(net: FCNet, key: Key[Array, ""]) -> tuple[Params, Stats, Key[Array, ""]]:
+    init_key, step_key = jax.random.split(key)
+    return *network.init(net, init_key), step_key
 
 
 def _step(
@@ -154,7 +163,12 @@ def _accuracies(net: FCNet, params: Params, stats: Stats, data: DeviceData) -> F
     return jnp.stack([train / len(data.sample), val / len(data.x_val)])
 
 
-first_accuracies = jax.jit(_accuracies)
+@jax.jit
+def first_best(net: FCNet, state: TrainState, data: DeviceData) -> tuple[Best, Float[Array, "2"]]:
+    """The initial parameters as the best so far, copied (both are donated later), and their accuracies."""
+    accuracies = _accuracies(net, state.params, state.stats, data)
+    best = Best(state.params, state.stats, accuracies[1], jnp.int32(0))
+    return jax.tree.map(jnp.copy, best), accuracies
 
 
 @partial(jax.jit, static_argnames="rule", donate_argnames=("state", "best"))

@@ -27,7 +27,7 @@ from jaxfc.model import Model
 from jaxfc.network import FCNet, Params, Stats
 from jaxfc.optim import UpdateRule
 from jaxfc.optim import rule as rule_named
-from jaxfc.step import Best, DeviceData, TrainState, first_accuracies, init_state, train_epochs, train_step
+from jaxfc.step import Best, DeviceData, TrainState, first_best, init_state, train_epochs, train_step
 
 __all__ = ["EpochReport", "Result", "TrainState", "fit", "init_state", "train_epochs", "train_step"]
 
@@ -225,9 +225,8 @@ def _to_device(data: Dataset, train_sample: int, seed: int) -> DeviceData:
 
 def _start(net: FCNet, rule: UpdateRule, data: DeviceData, hyper: dict[str, Any], seed: int) -> Run:
     state = init_state(net, rule, jax.random.key(seed), **hyper)
-    train_acc, val_acc = np.asarray(first_accuracies(net, state.params, state.stats, data))
-    copy = jax.tree.map(jnp.copy, (state.params, state.stats))
-    best = Best(*copy, jnp.asarray(val_acc), jnp.int32(0))
+    best, accuracies = first_best(net, state, data)
+    train_acc, val_acc = np.asarray(accuracies)
     return Run(state, best, Histories(np.zeros(0, np.float32), np.array([train_acc]), np.array([val_acc])))
 
 

@@ -137,7 +137,7 @@ def test_parameters_keep_their_dtype_and_slots_are_float32(name):
 @pytest.mark.usefixtures("x64")
 def test_clipping_equals_optax():
     grads, peer = tree(0), optax.clip_by_global_norm(1.5)
-    np.testing.assert_allclose(optim.global_norm(grads), optax.global_norm(grads), rtol=1e-12)
+    np.testing.assert_allclose(optim.global_norm(grads), optax.tree.norm(grads), rtol=1e-12)
     for scale in (0.01, 1.0, 100.0):
         scaled = jax.tree.map(lambda g, scale=scale: g * scale, grads)
         expected, _ = peer.update(scaled, peer.init(grads))

@@ -1,0 +1,35 @@
+"""The README's Python blocks, run as they stand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxfc
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "torch" not in block])
+def test_a_block_runs(block, capsys):
+    exec(compile(block, "README.md", "exec"), {})
+    assert float(capsys.readouterr().out.split()[-1]) > 0
+
+
+def test_the_block_for_pytorch_gives_the_models_classes():
+    torch = pytest.importorskip("torch")
+    (block,) = [block for block in BLOCKS if "torch" in block]
+    data = jaxfc.load("digits")
+    result = jaxfc.fit(jaxfc.FCNet(64, (16, 8), 10), "adam", data, epochs=2, verbose=False)
+    model = result.model(data)
+    model.save("model.safetensors")
+    names = {"x": torch.tensor(data.x_test)}
+    exec(compile(block, "README.md", "exec"), names)
+    np.testing.assert_array_equal(names["x"].argmax(1), model.predict(data.x_test))
