@@ -64,6 +64,7 @@ class Jaxfc:
                     hyper=self.hyper,
                     epochs=len(plans),
                     batch_size=self.work.batch_size,
+                    train_sample=1,  # the peers measure accuracy on the validation rows alone
                     verbose=False,
                     progress=False,
                 )
