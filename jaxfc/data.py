@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float, Int, Num
+from jaxtyping import Array, DTypeLike, Float, Integer, Num
 
 from jaxfc.errors import unknown_name
 
 Rows = Num[np.ndarray, "rows features"]
-Labels = Int[np.ndarray, " rows"]
+Labels = Integer[np.ndarray, " rows"]
 
 
 class Normalizer(NamedTuple):
@@ -203,7 +203,7 @@ def load(name: str, *, data_dir: str | Path | None = None, label: str | int | No
     return LOADERS[name](data_dir)
 
 
-Plan = Int[np.ndarray, "iterations batch"]
+Plan = Integer[np.ndarray, "iterations batch"]
 
 
 def shuffled_plan(num_rows: int, batch_size: int, *, seed: int, epoch: int) -> Plan:

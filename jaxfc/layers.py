@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Int, Key, Real
+from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Integer, Key, Real
 
 from jaxfc.threefry import bits16
 from jaxfc.vjp import differentiable, plain_autodiff
@@ -49,7 +49,7 @@ __all__ = [
 Batch = Float[Array, "batch features"]
 Feature = Float[Array, " features"]
 Scores = Float[Array, "batch classes"]
-Labels = Int[Array, " batch"]
+Labels = Integer[Array, " batch"]
 Scalar = Float[Array, ""]
 Number = Real[ArrayLike, ""]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Integer, Num
 
 from jaxfc import checkpoint, network
 from jaxfc.data import Dataset, Normalizer, check_examples
@@ -73,7 +73,7 @@ class Model:
         padded = [np.pad(chunk, ((0, size - len(chunk)), (0, 0))) for chunk in chunks]
         return np.concatenate([np.asarray(_probabilities(*arguments, chunk)) for chunk in padded])[: len(x)]
 
-    def predict(self, x: Rows) -> Int[np.ndarray, " rows"]:
+    def predict(self, x: Rows) -> Integer[np.ndarray, " rows"]:
         """The most probable class's index, for each row; its name is `classes[index]`.
 
         Raises:
@@ -81,7 +81,7 @@ class Model:
         """
         return self.predict_proba(x).argmax(axis=1)
 
-    def accuracy(self, x: Rows, y: Int[np.ndarray, " rows"]) -> float:
+    def accuracy(self, x: Rows, y: Integer[np.ndarray, " rows"]) -> float:
         """The fraction of rows whose most probable class is the label.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Bool, Float, Integer, Key, Num
 
 from jaxfc import layers
 from jaxfc.errors import check_number, unknown_name
@@ -27,6 +27,7 @@ DTYPES = ("float64", "float32", "bfloat16")
 Layer = dict[str, Float[Array, "..."]]
 Params = list[Layer]
 Scores = Float[Array, "batch classes"]
+Masks = Sequence[Bool[Array, "batch _"]]
 
 
 class RunningStats(NamedTuple):
@@ -199,7 +200,7 @@ def apply(
     stats: Stats,
     x: Num[Array | np.ndarray, "batch features"],
     *,
-    key: Key[Array, ""] | None = None,
+    key: Key[Array, ""] | Masks | None = None,
     train: bool = False,
 ) -> tuple[Scores, Stats]:
     """Compute the class scores (logits) of a batch.
@@ -209,7 +210,8 @@ def apply(
         params: its parameters, as `init` returns them.
         stats: its running statistics, likewise.
         x: inputs, cast to the compute dtype.
-        key: for dropout; needed only in training mode.
+        key: for dropout; needed only in training mode. In its place, a list with the mask of each hidden
+            layer, boolean `(batch, width)`, true where an activation is kept.
         train: training mode: batch statistics and dropout; otherwise running statistics and none.
 
     Returns:
@@ -234,7 +236,8 @@ def apply(
             x = layers.layernorm(x, layer["gamma"], layer["beta"], net.norm_eps)
         x = activation(x)
         if train and net.dropout_keep_ratio is not None:
-            x = layers.dropout(x, net.dropout_keep_ratio, jax.random.fold_in(key, i))
+            noise = key[i] if isinstance(key, Sequence) else jax.random.fold_in(key, i)
+            x = layers.dropout(x, net.dropout_keep_ratio, noise)
     scores = layers.affine(x, params[-1]["w"], params[-1]["b"])
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32)), tuple(new_stats)
 
@@ -251,8 +254,8 @@ def loss(
     params: Params,
     stats: Stats,
     x: Num[Array | np.ndarray, "batch features"],
-    y: Int[Array | np.ndarray, " batch"],
-    key: Key[Array, ""] | None = None,
+    y: Integer[Array | np.ndarray, " batch"],
+    key: Key[Array, ""] | Masks | None = None,
     weights: Float[Array, " batch"] | None = None,
 ) -> tuple[Float[Array, ""], Stats]:
     r"""The training loss: mean cross-entropy plus $\tfrac\lambda2 \sum w^2$ over the weight matrices.
@@ -281,7 +284,7 @@ def predict_proba(net: FCNet, params: Params, stats: Stats, x: Num[Array | np.nd
 
 def predict(
     net: FCNet, params: Params, stats: Stats, x: Num[Array | np.ndarray, "batch features"]
-) -> Int[Array, " batch"]:
+) -> Integer[Array, " batch"]:
     """The class of the highest test-mode score, for each row."""
     return jnp.argmax(apply(net, params, stats, x)[0], axis=1)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Float, Integer, Key, Num
 
 from jaxfc import network
 from jaxfc.data import Normalizer
@@ -29,7 +29,7 @@ class TrainState(NamedTuple):
     stats: Stats
     opt_state: Any
     key: Key[Array, ""]
-    step: Int[Array, ""]
+    step: Integer[Array, ""]
 
 
 class Best(NamedTuple):
@@ -38,7 +38,7 @@ class Best(NamedTuple):
     params: Params
     stats: Stats
     val_acc: Float[Array, ""]
-    epoch: Int[Array, ""]
+    epoch: Integer[Array, ""]
 
 
 class DeviceData(NamedTuple):
@@ -46,10 +46,10 @@ class DeviceData(NamedTuple):
 
     normalizer: Normalizer
     x: Num[Array, "rows features"]
-    y: Int[Array, " rows"]
-    sample: Int[Array, " sample"]
+    y: Integer[Array, " rows"]
+    sample: Integer[Array, " sample"]
     x_val: Num[Array, "val features"]
-    y_val: Int[Array, " val"]
+    y_val: Integer[Array, " val"]
 
 
 def init_state(net: FCNet, rule: UpdateRule, key: Key[Array, ""], **hyper: Any) -> TrainState:
@@ -73,7 +73,7 @@ def _step(
     rule: UpdateRule,
     state: TrainState,
     x: Num[Array | np.ndarray, "batch features"],
-    y: Int[Array | np.ndarray, " batch"],
+    y: Integer[Array | np.ndarray, " batch"],
     normalizer: Normalizer | None = None,
     weights: Float[Array, " batch"] | None = None,
 ) -> tuple[TrainState, Float[Array, ""]]:
@@ -92,7 +92,7 @@ def train_step(
     rule: UpdateRule,
     state: TrainState,
     x: Num[Array | np.ndarray, "batch features"],
-    y: Int[Array | np.ndarray, " batch"],
+    y: Integer[Array | np.ndarray, " batch"],
     normalizer: Normalizer | None = None,
     weights: Float[Array, " batch"] | None = None,
 ) -> tuple[TrainState, Float[Array, ""]]:
@@ -126,8 +126,8 @@ def _num_correct(
     stats: Stats,
     normalizer: Normalizer,
     x: Num[Array, "rows features"],
-    y: Int[Array, " rows"],
-) -> Int[Array, ""]:
+    y: Integer[Array, " rows"],
+) -> Integer[Array, ""]:
     """How many rows are classified right, a bounded number of rows at a time."""
 
     def count(chunk: tuple[Array, Array]) -> Array:
@@ -139,7 +139,8 @@ def _num_correct(
     chunks = -(-len(x) // EVALUATION_ROWS)
     padding = chunks * EVALUATION_ROWS - len(x)
     x = jnp.pad(x, ((0, padding), (0, 0))).reshape(chunks, EVALUATION_ROWS, -1)
-    y = jnp.pad(y, (0, padding), constant_values=-1).reshape(chunks, EVALUATION_ROWS)  # -1: never right
+    # -1 is never right; unsigned labels could not hold it.
+    y = jnp.pad(y.astype(jnp.int32), (0, padding), constant_values=-1).reshape(chunks, EVALUATION_ROWS)
     return jnp.sum(lax.map(count, (x, y)))
 
 
@@ -150,7 +151,7 @@ def accuracy(
     stats: Stats,
     normalizer: Normalizer,
     x: Num[Array | np.ndarray, "rows features"],
-    y: Int[Array | np.ndarray, " rows"],
+    y: Integer[Array | np.ndarray, " rows"],
 ) -> Float[Array, ""]:
     """The fraction of rows classified right in test mode."""
     return _num_correct(net, params, stats, normalizer, jnp.asarray(x), jnp.asarray(y)) / len(x)
@@ -178,8 +179,8 @@ def train_epochs(
     state: TrainState,
     best: Best,
     data: DeviceData,
-    plans: Int[Array | np.ndarray, "epochs iterations batch"],
-    first_epoch: Int[Array | np.ndarray, ""],
+    plans: Integer[Array | np.ndarray, "epochs iterations batch"],
+    first_epoch: Integer[Array | np.ndarray, ""],
 ) -> tuple[TrainState, Best, Float[Array, "epochs iterations"], Float[Array, "epochs 2"]]:
     """Train some epochs, measuring both accuracies and keeping the best parameters after each.
 
