@@ -69,6 +69,22 @@ def read_batch(path: str | Path) -> tuple[UInt8[np.ndarray, "rows 3072"], Int32[
     return _batch(Path(path).read_bytes(), str(path))
 
 
+def unpickle(raw: bytes, where: str) -> dict[str, object]:
+    """Return the entries of a batch file or of `batches.meta`, as pickled.
+
+    Raises:
+        FormatError: a corrupted, truncated or foreign file. Nothing in it is ever executed.
+    """
+    contents = _unpickle(raw, where)
+    if not isinstance(contents, dict):
+        raise FormatError(f"{where} holds no dictionary: not a CIFAR-10 file")
+
+    def plain(value: object) -> object:
+        return value.decode("latin1") if isinstance(value, bytes) else getattr(value, "array", value)
+
+    return {plain(key): plain(value) for key, value in contents.items()}
+
+
 def _find(folder: Path) -> Path | None:
     for unpacked in (folder / FOLDER, folder):
         if all((unpacked / name).is_file() for name in (META, *BATCHES)):

@@ -1,0 +1,45 @@
+"""The way between NumPy at the face and compiled functions behind it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+
+def compiled(function: Callable, **jit_options: Any) -> Callable:
+    """Compile a function, and call it with 64-bit arithmetic allowed, whatever the process's setting."""
+    program = jax.jit(function, **jit_options)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with jax.enable_x64(True):
+            return program(*args)
+
+    return call
+
+
+def to_numpy(tree: Any) -> Any:
+    """The same tree with arrays that the caller may write to."""
+    return jax.tree.map(np.array, tree)
+
+
+def common(*arrays: Any) -> tuple[np.ndarray, ...]:
+    """Convert arrays to the floating type that NumPy would compute with."""
+    arrays = tuple(map(np.asarray, arrays))
+    dtype = (
+        np.result_type(np.float32, *arrays) if any(a.dtype == np.float32 for a in arrays) else np.result_type(*arrays)
+    )
+    dtype = dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
+    return tuple(a.astype(dtype, copy=False) for a in arrays)
+
+
+OUT_OF_SCOPE = ("conv_", "max_pool_", "spatial_", "load_tiny_imagenet", "load_models", "load_imagenet_val")
+
+
+def refuse(module: str, name: str) -> NoReturn:
+    """Answer the lookup of a name that a module does not have."""
+    if name.startswith(OUT_OF_SCOPE):
+        raise ImportError(f"{name}: convolutional networks and their data are out of scope of jaxfc")
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")

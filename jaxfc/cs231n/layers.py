@@ -1,0 +1,184 @@
+"""The assignment's layer functions: each forward returns `(out, cache)`, each backward the gradients.
+
+The derivations stand in `jaxfc.layers`.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxfc import layers as core
+from jaxfc.cs231n.bridge import common, compiled, refuse, to_numpy
+
+__all__ = [
+    "affine_backward",
+    "affine_forward",
+    "batchnorm_backward",
+    "batchnorm_backward_alt",
+    "batchnorm_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "layernorm_backward",
+    "layernorm_forward",
+    "relu_backward",
+    "relu_forward",
+    "softmax_loss",
+    "svm_loss",
+]
+
+Array = np.ndarray
+__getattr__ = partial(refuse, __name__)
+
+_pairs = {
+    name: compiled(getattr(core, name))
+    for layer in ("affine", "relu", "batchnorm", "batchnorm_test", "layernorm", "dropout")
+    for name in (f"{layer}_forward", f"{layer}_backward")
+}
+
+
+def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
+    """`x` is `(N, d_1, …, d_k)`, `w` is `(D, M)` with D the product of the d's, `b` is `(M,)`; out is `(N, M)`.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    rows = np.reshape(x, (len(x), -1))
+    if rows.shape[1] != np.shape(w)[0] or np.shape(b) != np.shape(w)[1:]:
+        raise ValueError(
+            f"affine: x {np.shape(x)} is {rows.shape} as rows; w {np.shape(w)} and b {np.shape(b)} do not fit"
+        )
+    out, _ = _pairs["affine_forward"](*common(rows, w, b))
+    return to_numpy(out), (x, w, b)
+
+
+def affine_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """Return `dx` of x's shape, `dw`, `db`."""
+    x, w, b = cache
+    dout, rows, w, b = common(dout, np.reshape(x, (len(x), -1)), w, b)
+    dx, dw, db = to_numpy(_pairs["affine_backward"](dout, (rows, w, b)))
+    return dx.reshape(np.shape(x)), dw, db
+
+
+def relu_forward(x: Array) -> tuple[Array, Array]:
+    """Return `max(x, 0)`, and x as the cache."""
+    out, _ = _pairs["relu_forward"](x)
+    return to_numpy(out), x
+
+
+def relu_backward(dout: Array, cache: Array) -> Array:
+    """Return `dx`."""
+    return to_numpy(_pairs["relu_backward"](dout, (cache,)))
+
+
+def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict[str, Any]) -> tuple[Array, tuple]:
+    """Normalize by the batch (mode "train") or by the running averages (mode "test").
+
+    `bn_param` holds `mode`, and may hold `eps`, `momentum`, `running_mean`, `running_var`; the running
+    averages, zeros at first, are written back into it.
+
+    Raises:
+        ValueError: another mode.
+    """
+    mode, eps = bn_param["mode"], bn_param.get("eps", 1e-5)
+    x, gamma, beta = common(x, gamma, beta)
+    mean = np.asarray(bn_param.get("running_mean", np.zeros(x.shape[1], x.dtype)))
+    var = np.asarray(bn_param.get("running_var", np.zeros(x.shape[1], x.dtype)))
+    if mode == "train":
+        momentum = bn_param.get("momentum", 0.9)
+        (out, (mean, var)), cache = _pairs["batchnorm_forward"](x, gamma, beta, mean, var, momentum, eps)
+    elif mode == "test":
+        out, cache = _pairs["batchnorm_test_forward"](x, gamma, beta, mean, var, eps)
+    else:
+        raise ValueError(f'Invalid forward batchnorm mode "{mode}"')
+    bn_param["running_mean"], bn_param["running_var"] = to_numpy((mean, var))
+    return to_numpy(out), (mode, cache)
+
+
+def batchnorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """Return `dx, dgamma, dbeta`."""
+    mode, cache = cache
+    return to_numpy(_pairs["batchnorm_backward" if mode == "train" else "batchnorm_test_backward"](dout, cache))
+
+
+# The assignment asks for two derivations of one formula; it is derived once, in `jaxfc.layers`.
+batchnorm_backward_alt = batchnorm_backward
+
+
+def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: dict[str, Any]) -> tuple[Array, tuple]:
+    """Normalize each row; `ln_param` may hold `eps`."""
+    out, cache = _pairs["layernorm_forward"](*common(x, gamma, beta), ln_param.get("eps", 1e-5))
+    return to_numpy(out), cache
+
+
+def layernorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
+    """Return `dx, dgamma, dbeta`."""
+    return to_numpy(_pairs["layernorm_backward"](dout, cache))
+
+
+def dropout_forward(x: Array, dropout_param: dict[str, Any]) -> tuple[Array, tuple]:
+    """Inverted dropout; `dropout_param` holds `mode`, `p`, the probability to KEEP, and perhaps `seed`."""
+    if "seed" in dropout_param:
+        np.random.seed(dropout_param["seed"])
+    if dropout_param["mode"] != "train":
+        return x, (dropout_param, None)
+    mask = np.random.rand(*np.shape(x)) < dropout_param["p"]
+    return _drop("dropout_forward", x, dropout_param["p"], mask), (dropout_param, mask)
+
+
+def dropout_backward(dout: Array, cache: tuple) -> Array:
+    """Return `dx`."""
+    dropout_param, mask = cache
+    return dout if mask is None else _drop("dropout_backward", dout, dropout_param["p"], mask)
+
+
+def _drop(name: str, x: Array, p: float, mask: Array) -> Array:
+    """Dropout is linear and elementwise: forward and backward are one; the core's take rows."""
+    rows, kept = (np.reshape(array, (len(array), -1)) for array in (x, mask))
+    if name == "dropout_forward":
+        out, _ = _pairs[name](rows, p, kept)
+    else:
+        out = _pairs[name](rows, (p, kept))
+    return to_numpy(out).reshape(np.shape(x))
+
+
+@compiled
+def _softmax(x: Any, y: Any) -> tuple:
+    loss, cache = core.softmax_loss_forward(x, y)
+    return loss, core.softmax_loss_backward(jnp.ones((), loss.dtype), cache)
+
+
+@compiled
+def _svm(x: Any, y: Any) -> tuple:
+    loss, cache = core.svm_loss_forward(x, y)
+    return loss, core.svm_loss_backward(jnp.ones((), loss.dtype), cache)
+
+
+def softmax_loss(x: Array, y: Array) -> tuple[float, Array]:
+    """Return the mean cross-entropy of scores `x` `(N, C)` and labels `y` `(N,)`, and its gradient by x."""
+    return _loss(_softmax, x, y)
+
+
+def svm_loss(x: Array, y: Array) -> tuple[float, Array]:
+    """Return the mean multiclass hinge loss of scores `x` `(N, C)` and labels `y` `(N,)`, and its gradient by x."""
+    return _loss(_svm, x, y)
+
+
+def _loss(function: Any, x: Array, y: Array) -> tuple[float, Array]:
+    check_labels(x, y)
+    loss, dx = function(x, y)
+    return float(loss), to_numpy(dx)
+
+
+def check_labels(x: Array, y: Array) -> None:
+    """Raise unless `y` holds an integer for each row of `x`.
+
+    Raises:
+        ValueError: another shape.
+        TypeError: labels that are not integers.
+    """
+    if np.shape(y) != (len(x),):
+        raise ValueError(f"y has shape {np.shape(y)} where X has shape {np.shape(x)}; y must be ({len(x)},)")
+    if not np.issubdtype(np.asarray(y).dtype, np.integer):
+        raise TypeError(f"y has type {np.asarray(y).dtype}; labels must be integers, as in y.astype(int)")
