@@ -30,9 +30,10 @@ SCRIPTS = Path(__file__).resolve().parent
 SEARCH_PATH = [str(SCRIPTS), str(SCRIPTS.parent)]  # this checkout's jaxfc, installed or not
 sys.path[:0] = SEARCH_PATH
 
-from peers import PEERS  # noqa: E402
+from peers import PEERS, assignment  # noqa: E402
 from peers.work import WORKS, Data, Work, stand_in  # noqa: E402
 
+ASSIGNMENT = "assignment"  # the face of `jaxfc.cs231n` beside plain NumPy
 MARK = {"bench": "jaxfc"}  # what a file holds that may be overwritten
 PACKAGES = ("jaxfc", "jax", "jaxlib", "numpy", "torch", "flax", "equinox", "optax", "scikit-learn")
 # Idle threads of OpenMP and OpenBLAS go on spinning for some milliseconds after the last of their work.
@@ -66,15 +67,21 @@ def main() -> None:
     }
     print(header(report), flush=True)
     for name in args.work:
-        report["works"][name] = run_work(name, args)
-        print("\n" + block(name, report["works"][name]), flush=True)
+        if name == ASSIGNMENT:
+            report["works"][name] = run_assignment(args)
+            print("\n" + assignment_block(report["works"][name]), flush=True)
+        else:
+            report["works"][name] = run_work(name, args)
+            print("\n" + block(name, report["works"][name]), flush=True)
         write(args.json, report)
     print("\n" + footer(report, args.json))
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), help="the works to do (default: all)")
+    parser.add_argument(
+        "--work", nargs="+", choices=[*WORKS, ASSIGNMENT], default=list(WORKS), help="the works to do (default: a b c)"
+    )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="the peers (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each peer's turn comes (default: 5)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="file to write (default: bench.json)")
@@ -203,6 +210,41 @@ def run_work(name: str, args: argparse.Namespace) -> dict[str, Any]:
     product = rows.pop("product", None)
     result = {"title": work.title, "data": described, "per_step": not work.whole_run, "product": product}
     return result | {"rows": [summary(row, rows.get("jaxfc"), product, work) for row in rows.values()]}
+
+
+def run_assignment(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the assignment's trainings on the face and on NumPy, in turn, each in a process of its own."""
+    times: dict[str, dict[str, list[list[float]]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        described = prepare(WORKS["a"], args, Path(folder))
+        size = "quick" if args.quick else "full"
+        for task in assignment.TASKS:
+            times[task] = {name: [] for name in assignment.IMPLEMENTATIONS}
+            for number in range(1 if task in assignment.ONCE else args.rounds):
+                for name in assignment.IMPLEMENTATIONS:
+                    progress(f"{task}, round {number + 1}: {name}")
+                    command = [sys.executable, "-m", "peers.assignment", name, task, size, folder]
+                    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+                    if done.returncode:
+                        sys.exit(f"bench.py: {task} on {name} failed: {done.stderr.strip().splitlines()[-1]}")
+                    times[task][name].append(json.loads(done.stdout.splitlines()[-1])["seconds"])
+        progress("")
+    return {"title": "the CS231n assignment on jaxfc.cs231n", "data": described, "times": times}
+
+
+def assignment_block(result: dict[str, Any]) -> str:
+    """The table of the assignment's trainings: seconds, and NumPy's over jaxfc's."""
+    lines = [
+        f"{result['title']}: {result['data']}; seconds, NumPy's time over jaxfc's in the same round, medians",
+        f"{'':46}{'NumPy':>8}{'jaxfc, first':>20}{'compiled before':>20}",
+    ]
+    for task, times in result["times"].items():
+        cells = [f"{assignment.TASKS[task]:46}{median(t[-1] for t in times['numpy']):8.2f}"]
+        for which in range(len(times["jaxfc"][0])):
+            ratio = median(n[-1] / j[which] for n, j in zip(times["numpy"], times["jaxfc"], strict=True))
+            cells.append(f"{median(t[which] for t in times['jaxfc']):11.2f} ({ratio:5.2f}x)")
+        lines.append("".join(cells))
+    return "\n".join(lines)
 
 
 @contextmanager

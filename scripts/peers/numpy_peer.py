@@ -25,7 +25,7 @@ class Numpy:
     def start(self) -> None:
         """Draw new parameters."""
         work, (features, classes) = self.work, self.dims
-        np.random.seed(0)  # noqa: NPY002
+        np.random.seed(0)
         self.net = FullyConnectedNet(
             list(work.hidden_dims),
             features,
