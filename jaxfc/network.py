@@ -293,11 +293,11 @@ def summary(net: FCNet) -> str:
     """A table of the network's layers, their output shapes and parameter counts.
 
     >>> print(summary(FCNet(64, (100,), 10, normalization="layernorm")))
-    layer                          output      parameters
-    affine                         (N, 100)         6,500
-    layernorm, relu                (N, 100)           200
-    affine                         (N, 10)          1,010
-    total                                           7,710
+    layer            output      parameters
+    affine           (N, 100)         6,500
+    layernorm, relu  (N, 100)           200
+    affine           (N, 10)          1,010
+    total                             7,710
     """
     rows = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(net.dims)):
@@ -307,9 +307,11 @@ def summary(net: FCNet) -> str:
             if net.dropout_keep_ratio is not None:
                 parts.append(f"dropout (keep {float(net.dropout_keep_ratio):g})")
             rows.append((", ".join(filter(None, parts)), fan_out, 2 * fan_out if net.normalization else 0))
-    lines = [f"{'layer':<30} {'output':<10} {'parameters':>11}"]
-    lines += [f"{name:<30} {f'(N, {width})':<10} {count:>11,}" for name, width, count in rows]
-    lines.append(f"{'total':<41} {sum(count for *_, count in rows):>11,}")
+    total = sum(count for *_, count in rows)
+    width = max(len(name) for name, *_ in rows) + 2
+    lines = [f"{'layer':<{width}}{'output':<10}{'parameters':>12}"]
+    lines += [f"{name:<{width}}{f'(N, {units})':<10}{count:>12,}" for name, units, count in rows]
+    lines.append(f"{'total':<{width + 10}}{total:>12,}")
     return "\n".join(lines)
 
 

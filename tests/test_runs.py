@@ -96,7 +96,7 @@ def test_every_flag_reaches_the_run(capfd, folder):
 def test_no_hidden_layer_is_a_linear_classifier(capfd):
     code, out, _ = jaxfc(capfd, "train", "--hidden", "--epochs", "5", "--no-progress")
     assert code == 0
-    assert "total                                             650" in out
+    assert ["total", "650"] in [line.split() for line in out]
 
 
 def test_resuming_goes_on_with_the_runs_own_settings(capfd, folder, monkeypatch):
