@@ -301,12 +301,18 @@ def _result(net: FCNet, run: Run, stopped: str) -> Result:
 
 def _progress_bar(progress: bool | None, done: int, epochs: int) -> Any:
     if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+        progress = sys.stderr.isatty() or _in_notebook()
     if progress:
         from tqdm.auto import tqdm
     else:
         from tqdm import tqdm
     return tqdm(total=epochs, initial=done, unit="epoch", disable=not progress, dynamic_ncols=True)
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel; to have IPython imported does not make it one."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 @contextmanager
