@@ -7,7 +7,7 @@ The pieces, each a module: `layers` (forward and backward pairs), `network` (`FC
 
 from jaxfc import layers, network, optim, schedules
 from jaxfc.data import Dataset, Normalizer, load
-from jaxfc.errors import DivergenceError, FormatError
+from jaxfc.errors import DivergenceError, FormatError, PrecisionError
 from jaxfc.model import Model
 from jaxfc.network import FCNet, apply, init, loss, predict, predict_proba, summary
 from jaxfc.train import EpochReport, Result, TrainState, fit, init_state, train_step
@@ -22,6 +22,7 @@ __all__ = [
     "FormatError",
     "Model",
     "Normalizer",
+    "PrecisionError",
     "Result",
     "TrainState",
     "apply",

@@ -15,6 +15,10 @@ class DivergenceError(FloatingPointError):
     """A training loss became NaN or infinite."""
 
 
+class PrecisionError(ValueError):
+    """Float64 was asked for while JAX's 64-bit mode is off."""
+
+
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> ValueError:
     """Return the error for a name outside a fixed set, with the nearest valid one named.
 

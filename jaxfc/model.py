@@ -13,7 +13,7 @@ from jaxtyping import Float, Integer, Num
 
 from jaxfc import checkpoint, network
 from jaxfc.data import Dataset, Normalizer, check_examples
-from jaxfc.errors import FormatError
+from jaxfc.errors import FormatError, PrecisionError
 from jaxfc.network import FCNet, Params, Stats
 
 KIND = "jaxfc model"
@@ -116,6 +116,7 @@ class Model:
         Raises:
             FileNotFoundError: there is no such file.
             FormatError: the file is corrupted, truncated, or no model of this library.
+            PrecisionError: it is a float64 model, and JAX's 64-bit mode is off.
         """
         tensors, metadata = checkpoint.read(path, kind=KIND)
         try:
@@ -125,6 +126,8 @@ class Model:
             params, stats = jax.eval_shape(partial(network.init, net), jax.random.key(0))
             normalizer = Normalizer(tensors["normalizer.mean"], tensors["normalizer.scale"])
             tree = checkpoint.restore(tensors, _tree(params, stats, normalizer), path)
+        except PrecisionError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path} holds no usable model ({error}): restore it from a copy") from error
         return cls(

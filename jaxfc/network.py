@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Key, Num
 
 from jaxfc import layers
-from jaxfc.errors import check_number, unknown_name
+from jaxfc.errors import PrecisionError, check_number, unknown_name
 
 NORMALIZATIONS = ("batchnorm", "layernorm")
 INITIALIZERS = ("he", "glorot", "lecun")
@@ -161,13 +161,11 @@ def init(net: FCNet, key: Key[Array, ""]) -> tuple[Params, Stats]:
         normalized layers, `gamma` and `beta` `(out,)`; and `stats`, mean 0 and variance 1.
 
     Raises:
-        ValueError: float64 parameters while JAX's 64-bit mode is off.
+        PrecisionError: a float64 network while JAX's 64-bit mode is off.
     """
+    if "float64" in (net.param_dtype, net.compute_dtype) and not jax.config.jax_enable_x64:
+        raise PrecisionError("float64 needs 64-bit mode: jax.config.update('jax_enable_x64', True) at the start")
     dtype = jnp.dtype(net.param_dtype)
-    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
-        raise ValueError(
-            "param_dtype='float64' needs 64-bit mode: jax.config.update('jax_enable_x64', True) at the start"
-        )
     params, stats = [], []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(net.dims)):
         scale = jnp.asarray(_initial_scale(net.weight_scale, fan_in, fan_out), dtype)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxfc import metrics, plots
 from jaxfc.config import TrainConfig
 from jaxfc.data import Dataset, load
-from jaxfc.errors import FormatError
+from jaxfc.errors import FormatError, PrecisionError
 from jaxfc.files import write_atomically
 from jaxfc.model import Model
 from jaxfc.network import summary
@@ -194,7 +194,7 @@ def predict(run: Path, file: Path, out: Path | None) -> Path:
 
 
 def load_model(run: Path) -> Model:
-    """Load the model of a run folder, or a model file.
+    """Load the model of a run folder, or a model file; turns 64-bit mode on for a float64 model.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -207,4 +207,8 @@ def load_model(run: Path) -> Model:
             if path.exists()
             else FileNotFoundError(f"{run}: no such run folder or model file")
         )
-    return Model.load(path)
+    try:
+        return Model.load(path)
+    except PrecisionError:
+        jax.config.update("jax_enable_x64", True)
+        return Model.load(path)

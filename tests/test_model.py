@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from jaxfc import network
 from jaxfc.data import Normalizer
-from jaxfc.errors import FormatError
+from jaxfc.errors import FormatError, PrecisionError
 from jaxfc.model import ROWS, Model
 from jaxfc.network import FCNet
 
@@ -81,6 +81,17 @@ def test_bad_inputs_are_named(model, x):
         model.predict(np.full((1, 6), np.nan, np.float32))
     with pytest.raises(ValueError, match=r"y\[6\] is 3; labels must lie in \[0, 3\)"):
         model.accuracy(x, np.array([0, 1, 2, 0, 1, 2, 3]))
+
+
+def test_a_float64_model_says_that_it_needs_64_bit_mode(tmp_path):
+    net = FCNet(4, (3,), 2, param_dtype="float64")
+    with jax.enable_x64(True):
+        params, stats = network.init(net, jax.random.key(0))
+        model = Model(net, params, stats, Normalizer(np.zeros(4, np.float32), np.float32(1)), ("a", "b"))
+        model.save(tmp_path / "m.safetensors")
+        Model.load(tmp_path / "m.safetensors")
+    with pytest.raises(PrecisionError, match="jax_enable_x64"):
+        Model.load(tmp_path / "m.safetensors")
 
 
 def test_a_damaged_model_file_is_named(tmp_path, model):

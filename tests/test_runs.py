@@ -7,6 +7,7 @@ import os
 import re
 import stat
 
+import jax
 import numpy as np
 import pytest
 
@@ -232,6 +233,24 @@ def test_evaluate_prints_classes_and_draws_the_confusion_matrix(capfd, folder):
     assert "did you mean 'test'" in fails(capfd, "evaluate", "run", "--split", "tset")
     (folder / "run" / "model.safetensors").write_bytes(b"junk")
     assert "no complete safetensors file" in fails(capfd, "evaluate", "run")
+
+
+@pytest.fixture
+def own_precision():
+    """Commands may turn 64-bit mode on; whatever they leave, the process gets its setting back."""
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.mark.usefixtures("own_precision")
+@pytest.mark.parametrize("flag", ["--param-dtype", "--compute-dtype"])
+def test_a_float64_run_is_usable_by_a_new_process(capfd, recwarn, flag):
+    _, trained, _ = jaxfc(capfd, "train", *FAST, flag, "float64", "--out", "run")
+    jax.config.update("jax_enable_x64", False)
+    code, out, _ = jaxfc(capfd, "evaluate", "run")
+    assert code == 0
+    assert value(out, "accuracy") == value(trained, "test_acc")
+    assert not [w for w in recwarn.list if "float64" in str(w.message)]
 
 
 def write_table(path, rows, seed=0):
