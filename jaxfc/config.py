@@ -115,6 +115,7 @@ class TrainConfig:
         scheduled: UpdateRule = Scheduled(chosen, self.schedule)
         if self.clip_norm is None:
             return scheduled, hyper
+        check_number("clip_norm", self.clip_norm, low=0, exclude="low")
         return Clipped(scheduled), hyper | {"max_norm": self.clip_norm}
 
     def to_json(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxfc import layers, network
+from jaxfc.errors import check_number
 from jaxfc.vjp import plain_autodiff
 
 AUTODIFF_TOLERANCE = 1e-10
@@ -79,6 +80,7 @@ def check(layer: str, f: Callable, inputs: dict[str, Array]) -> list[Row]:
 
 def check_layers(seed: int = 0) -> list[Row]:
     """Check every layer and one whole network, in float64 whatever the process's setting."""
+    check_number("seed", seed, low=0)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         return [row for name, (f, inputs) in _cases(seed).items() for row in check(name, f, inputs)]
 

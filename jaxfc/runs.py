@@ -50,7 +50,9 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, progress: boo
     net = config.network(data)
     rule, hyper = config.optimizer(len(data.x_train))
     # Whatever is wrong with the settings is said before the folder is made.
-    check_arguments(net, data, config.epochs, config.batch_size, config.sampling, patience=config.patience)
+    check_arguments(
+        net, data, config.epochs, config.batch_size, config.sampling, patience=config.patience, seed=config.seed
+    )
     rule.init([], **hyper)
     _open_folder(out, config, resume)
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")

@@ -149,7 +149,7 @@ def fit(
     True
     """
     rule = rule_named(rule) if isinstance(rule, str) else rule
-    check_arguments(net, data, epochs, batch_size, sampling, train_sample, patience)
+    check_arguments(net, data, epochs, batch_size, sampling, train_sample, patience, seed)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} exists: pass resume=True to go on from it, or name another file")
@@ -196,6 +196,7 @@ def check_arguments(
     sampling: str,
     train_sample: int = 1000,
     patience: int | None = None,
+    seed: int = 0,
 ) -> None:
     """Raise what `fit` would raise of these arguments, before anything is written.
 
@@ -207,6 +208,8 @@ def check_arguments(
     for name, value in {"epochs": epochs, "train_sample": train_sample, "patience": patience}.items():
         if value is not None and value < 1:
             raise ValueError(f"{name}={value} must be at least 1")
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be at least 0")
     if not 1 <= batch_size <= len(data.x_train):
         raise ValueError(f"batch_size={batch_size} must be from 1 to the number of training rows, {len(data.x_train)}")
     if net.input_dim != data.num_features:

@@ -270,6 +270,7 @@ def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(blobs, tmp_path)
         ({"batch_size": 201}, "batch_size=201 must be from 1 to the number of training rows, 200"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"patience": 0}, "patience=0"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
         ({"sampling": "shuffeld"}, "did you mean 'shuffled'"),
         ({"hyper": {"learning_rate": -1.0}}, r"learning_rate=-1\.0"),
     ],
