@@ -215,7 +215,7 @@ def shuffled_plan(num_rows: int, batch_size: int, *, seed: int, epoch: int) -> P
     >>> shuffled_plan(5, 2, seed=0, epoch=1).shape
     (2, 2)
     """
-    iterations = _check_batch(num_rows, batch_size)
+    iterations = check_batch(num_rows, batch_size)
     order = np.random.default_rng([seed, epoch]).permutation(num_rows)
     return order[: iterations * batch_size].reshape(iterations, batch_size).astype(np.int32)
 
@@ -226,14 +226,19 @@ def replacement_plan(num_rows: int, batch_size: int, *, seed: int, epoch: int) -
     >>> replacement_plan(5, 2, seed=0, epoch=1).shape
     (2, 2)
     """
-    iterations = _check_batch(num_rows, batch_size)
+    iterations = check_batch(num_rows, batch_size)
     return np.random.default_rng([seed, epoch]).integers(num_rows, size=(iterations, batch_size), dtype=np.int32)
 
 
 PLANS: dict[str, Callable[..., Plan]] = {"shuffled": shuffled_plan, "replacement": replacement_plan}
 
 
-def _check_batch(num_rows: int, batch_size: int) -> int:
+def check_batch(num_rows: int, batch_size: int) -> int:
+    """Return the number of full batches in so many rows.
+
+    Raises:
+        ValueError: there is none.
+    """
     if not 1 <= batch_size <= num_rows:
         raise ValueError(f"batch_size={batch_size} must be from 1 to the number of training rows, {num_rows}")
     return num_rows // batch_size

@@ -68,7 +68,7 @@ def _init_network(net: FCNet, key: Key[Array, ""]) -> tuple[Params, Stats, Key[A
     return *network.init(net, init_key), step_key
 
 
-def _step(
+def take_step(
     net: FCNet,
     rule: UpdateRule,
     state: TrainState,
@@ -77,31 +77,12 @@ def _step(
     normalizer: Normalizer | None = None,
     weights: Float[Array, " batch"] | None = None,
 ) -> tuple[TrainState, Float[Array, ""]]:
-    if normalizer is not None:
-        x = normalizer(x, net.dtype)
-    key = jax.random.fold_in(state.key, state.step)
-    gradient = jax.value_and_grad(network.loss, argnums=1, has_aux=True)
-    (loss, stats), grads = gradient(net, state.params, state.stats, x, y, key, weights)
-    params, opt_state = rule(state.params, grads, state.opt_state)
-    return TrainState(params, stats, opt_state, state.key, state.step + 1), loss
-
-
-@partial(jax.jit, static_argnames="rule", donate_argnames="state")
-def train_step(
-    net: FCNet,
-    rule: UpdateRule,
-    state: TrainState,
-    x: Num[Array | np.ndarray, "batch features"],
-    y: Integer[Array | np.ndarray, " batch"],
-    normalizer: Normalizer | None = None,
-    weights: Float[Array, " batch"] | None = None,
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Take one compiled step on a batch, for a training loop of one's own.
+    """Take one step on a batch: the pure function that `train_step` compiles.
 
     Args:
         net: the network; changing its numbers compiles nothing.
         rule: the update rule.
-        state: the state to start from. It is donated: its arrays are gone after the call.
+        state: the state to start from. `train_step` donates it: its arrays are gone after the call.
         x: the batch's inputs.
         y: its labels.
         normalizer: applied to `x` inside the step, if given.
@@ -117,7 +98,16 @@ def train_step(
     >>> int(state.step)
     1
     """
-    return _step(net, rule, state, x, y, normalizer, weights)
+    if normalizer is not None:
+        x = normalizer(x, net.dtype)
+    key = jax.random.fold_in(state.key, state.step)
+    gradient = jax.value_and_grad(network.loss, argnums=1, has_aux=True)
+    (loss, stats), grads = gradient(net, state.params, state.stats, x, y, key, weights)
+    params, opt_state = rule(state.params, grads, state.opt_state)
+    return TrainState(params, stats, opt_state, state.key, state.step + 1), loss
+
+
+train_step = jax.jit(take_step, static_argnames="rule", donate_argnames="state")
 
 
 def _num_correct(
@@ -198,7 +188,7 @@ def train_epochs(
     """
 
     def iteration(state: TrainState, rows: Array) -> tuple[TrainState, Array]:
-        return _step(net, rule, state, data.x[rows], data.y[rows], data.normalizer)
+        return take_step(net, rule, state, data.x[rows], data.y[rows], data.normalizer)
 
     def epoch(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
         state, best = carry

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from jaxfc.checkpoint import FORMAT
 from jaxfc.checkpoint import load as load_tree
 from jaxfc.checkpoint import save as save_tree
-from jaxfc.data import PLANS, Dataset
+from jaxfc.data import PLANS, Dataset, check_batch
 from jaxfc.errors import DivergenceError, unknown_name
 from jaxfc.model import Model
 from jaxfc.network import FCNet, Params, Stats
@@ -210,8 +210,7 @@ def check_arguments(
             raise ValueError(f"{name}={value} must be at least 1")
     if seed < 0:
         raise ValueError(f"seed={seed} must be at least 0")
-    if not 1 <= batch_size <= len(data.x_train):
-        raise ValueError(f"batch_size={batch_size} must be from 1 to the number of training rows, {len(data.x_train)}")
+    check_batch(len(data.x_train), batch_size)
     if net.input_dim != data.num_features:
         raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}")
     if net.num_classes != len(data.classes):
