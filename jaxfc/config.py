@@ -39,6 +39,8 @@ class TrainConfig:
     """Standard deviation of the initial weights, or a rule for it."""
     label_smoothing: float = 0.0
     """Label smoothing, in [0, 1)."""
+    norm_momentum: float = 0.9
+    """Part of batchnorm's running statistics kept at each step."""
     param_dtype: str = "float32"
     """float32, float64 or bfloat16."""
     compute_dtype: str | None = None
@@ -51,6 +53,14 @@ class TrainConfig:
     """Decoupled weight decay, of adamw and lion."""
     momentum: float | None = None
     """Momentum, of sgd_momentum and nesterov."""
+    decay_rate: float | None = None
+    """Decay of rmsprop's squared gradients."""
+    beta1: float | None = None
+    """Decay of the mean gradient, of adam, adamw and lion."""
+    beta2: float | None = None
+    """Decay of the mean squared gradient, of adam, adamw and lion."""
+    epsilon: float | None = None
+    """Term in the denominator of adagrad, rmsprop, adam and adamw."""
     clip_norm: float | None = None
     """Clip gradients to this global norm."""
     schedule: str = "exponential"
@@ -86,6 +96,7 @@ class TrainConfig:
             reg=self.reg,
             weight_scale=self.weight_scale,
             label_smoothing=self.label_smoothing,
+            norm_momentum=self.norm_momentum,
             param_dtype=self.param_dtype,
             compute_dtype=self.compute_dtype,
         )
@@ -98,7 +109,7 @@ class TrainConfig:
         """
         chosen = rule(self.update_rule)
         hyper: dict[str, Any] = {"learning_rate": self.learning_rate}
-        for name in ("weight_decay", "momentum"):
+        for name in ("weight_decay", "momentum", "decay_rate", "beta1", "beta2", "epsilon"):
             value = getattr(self, name)
             if value is not None:
                 if name not in chosen.hyper:

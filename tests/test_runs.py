@@ -82,15 +82,15 @@ def test_plain_training_reaches_97_percent(capfd):
 def test_every_flag_reaches_the_run(capfd, folder):
     flags = (
         "--hidden 8 8 --normalization batchnorm --activation gelu --dropout-keep-ratio 0.9 --reg 0.001 "
-        "--weight-scale 0.1 --label-smoothing 0.1 --update-rule adamw --learning-rate 0.01 --weight-decay 0.1 "
-        "--clip-norm 1 --schedule cosine --warmup-epochs 1 --batch-size 64 --epochs 3 --sampling replacement "
+        "--weight-scale 0.1 --label-smoothing 0.1 --norm-momentum 0.8 --update-rule adamw --learning-rate 0.01 --weight-decay 0.1 "
+        "--beta1 0.8 --beta2 0.99 --epsilon 1e-6 --clip-norm 1 --schedule cosine --warmup-epochs 1 --batch-size 64 --epochs 3 --sampling replacement "
         "--patience 2 --seed 5 --num-train 500 --compute-dtype bfloat16 --out here"
     )
     code, _, err = jaxfc(capfd, "train", *flags.split(), "--no-progress")
     assert (code, err) == (0, [])
     config = TrainConfig.from_json(folder / "here" / "config.json")
     changed = set(config.differences(TrainConfig()))
-    fixed = {"data", "data_dir", "label", "param_dtype", "momentum", "lr_decay"}
+    fixed = {"data", "data_dir", "label", "param_dtype", "momentum", "decay_rate", "lr_decay"}
     assert changed == {f.name for f in dataclasses.fields(TrainConfig)} - fixed
 
 
@@ -167,6 +167,8 @@ def test_a_folder_that_holds_something_is_left_alone(capfd, folder):
         ("train --clip-norm 0", "clip_norm=0.0"),
         ("gradcheck --seed -1", "seed=-1"),
         ("train --momentum 0.9", "adam has none"),
+        ("train --beta1 1", "beta1=1.0"),
+        ("train --norm-momentum 2", "norm_momentum=2.0"),
         ("train --hidden 0", "hidden_dims: 0"),
         ("train --data absent.npz", "absent.npz"),
         ("train --data cifar10 --data-dir absent", "absent"),
