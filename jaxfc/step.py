@@ -110,7 +110,7 @@ def take_step(
 train_step = jax.jit(take_step, static_argnames="rule", donate_argnames="state")
 
 
-def _num_correct(
+def num_correct(
     net: FCNet,
     params: Params,
     stats: Stats,
@@ -144,13 +144,13 @@ def accuracy(
     y: Integer[Array | np.ndarray, " rows"],
 ) -> Float[Array, ""]:
     """The fraction of rows classified right in test mode."""
-    return _num_correct(net, params, stats, normalizer, jnp.asarray(x), jnp.asarray(y)) / len(x)
+    return num_correct(net, params, stats, normalizer, jnp.asarray(x), jnp.asarray(y)) / len(x)
 
 
 def _accuracies(net: FCNet, params: Params, stats: Stats, data: DeviceData) -> Float[Array, "2"]:
     """Accuracy on the sample of the training rows, and on the validation rows."""
-    train = _num_correct(net, params, stats, data.normalizer, data.x[data.sample], data.y[data.sample])
-    val = _num_correct(net, params, stats, data.normalizer, data.x_val, data.y_val)
+    train = num_correct(net, params, stats, data.normalizer, data.x[data.sample], data.y[data.sample])
+    val = num_correct(net, params, stats, data.normalizer, data.x_val, data.y_val)
     return jnp.stack([train / len(data.sample), val / len(data.x_val)])
 
 

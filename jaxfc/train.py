@@ -5,11 +5,8 @@ the host prints, saves and stops.
 """
 
 import itertools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +18,7 @@ from jaxtyping import Float
 from jaxfc.checkpoint import FORMAT
 from jaxfc.checkpoint import load as load_tree
 from jaxfc.checkpoint import save as save_tree
+from jaxfc.console import interrupts, progress_bar
 from jaxfc.data import PLANS, Dataset, check_batch
 from jaxfc.errors import DivergenceError, unknown_name
 from jaxfc.model import Model
@@ -164,7 +162,7 @@ def fit(
     group = 1 if callbacks or patience is not None else _epochs_per_program(net, epochs, iterations, batch_size)
 
     stopped = "finished"
-    with _progress_bar(progress, run.epoch, epochs) as bar, _interrupts() as interrupted:
+    with progress_bar(progress, total=epochs, done=run.epoch, unit="epoch") as bar, interrupts() as interrupted:
         while run.epoch < epochs:
             if patience is not None and run.epoch - int(run.best.epoch) >= patience:
                 stopped = "patience"
@@ -299,39 +297,3 @@ def _result(net: FCNet, run: Run, stopped: str) -> Result:
         state.opt_state,
         stopped,
     )
-
-
-def _progress_bar(progress: bool | None, done: int, epochs: int) -> Any:
-    if progress is None:
-        progress = sys.stderr.isatty() or _in_notebook()
-    if progress:
-        from tqdm.auto import tqdm
-    else:
-        from tqdm import tqdm
-    return tqdm(total=epochs, initial=done, unit="epoch", disable=not progress, dynamic_ncols=True)
-
-
-def _in_notebook() -> bool:
-    """Whether this process is a notebook's kernel; to have IPython imported does not make it one."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event that the loop looks at; a second one interrupts at once."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def on_interrupt(*_: Any) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, previous)
-        print("interrupted: stopping at the end of this epoch (Ctrl-C again to stop at once)", file=sys.stderr)
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)
