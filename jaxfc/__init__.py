@@ -5,8 +5,9 @@ The pieces, each a module: `layers` (forward and backward pairs), `network` (`FC
 `model` (a trained network and its file).
 """
 
-from jaxfc import layers, network, optim, schedules
+from jaxfc import layers, network, optim, schedules, search
 from jaxfc.data import Dataset, Normalizer, load
+from jaxfc.ensemble import Ensemble
 from jaxfc.errors import DivergenceError, FormatError, PrecisionError
 from jaxfc.model import Model
 from jaxfc.network import FCNet, apply, init, loss, predict, predict_proba, summary
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Dataset",
     "DivergenceError",
+    "Ensemble",
     "EpochReport",
     "FCNet",
     "FormatError",
@@ -37,6 +39,7 @@ __all__ = [
     "predict",
     "predict_proba",
     "schedules",
+    "search",
     "summary",
     "train_step",
 ]

@@ -65,6 +65,17 @@ def read(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[st
     return tensors, metadata
 
 
+def kind(path: str | Path) -> str | None:
+    """What a file's metadata call it; None for a file that is not there, or none of this library's."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get(FORMAT)
+    except (safetensors.SafetensorError, OSError):
+        return None
+
+
 def load(path: str | Path, like: PyTree, *, kind: str) -> PyTree:
     """Read a tree back.
 

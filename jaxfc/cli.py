@@ -3,10 +3,12 @@
 import contextlib
 import io
 import re
+import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
@@ -35,6 +37,60 @@ class Train:
 
         out = self.out or runs.new_folder(self.config.data)
         runs.train(self.config, out, resume=self.resume, progress=None if self.progress else False)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Train many networks at once, and find, train and show the best.
+
+    Any setting can be searched. In place of its value write a space: loguniform:1e-4:1e-1, uniform:0.3:0.5,
+    integers:1:9, choice:relu,tanh, seeds:5, linspace:0.3:0.5:3, logspace:1e-4:1e-2:5. Widths of hidden layers
+    are joined by x: --hidden choice:100,200x100. With no space: learning rate, L2 strength and dropout.
+    """
+
+    config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    trials: int = 16
+    """Number of candidates drawn from the spaces."""
+    grid: bool = False
+    """Try every combination instead: of choice, integers, seeds, linspace, logspace."""
+    method: str = "random"
+    """random (all train to the end), halving or hyperband (most stop at a rung)."""
+    eta: int = 3
+    """Of halving and hyperband: 1 in so many goes on from each rung, to train so many times as long."""
+    min_epochs: int = 1
+    """Of halving and hyperband: the epochs before the first rung."""
+    folds: int = 1
+    """Cross-validation: train each candidate so many times, on the training rows but one part each."""
+    ensemble: int = 1
+    """Join so many of the best candidates into one model, by the mean of their probabilities."""
+    search_seed: int = 0
+    """Seed of the draws from the spaces."""
+    then_train: str | None = None
+    """Then train the best candidate's settings on all rows, changed by these flags of train ("" for none)."""
+    chunk: int | None = None
+    """Networks in one program (default: what suits the device)."""
+    out: Path | None = None
+    """Folder (default: the first free of runs/NAME-search-1, runs/NAME-search-2 …)."""
+    resume: bool = False
+    """Go on with the search in --out, with the settings it was begun with."""
+    progress: bool = True
+    """Show a progress bar, where the output is a terminal."""
+
+    def run(self, spaces: dict[str, str]) -> None:
+        """Run the command."""
+        from jaxfc.search import folder
+
+        names = ("trials", "grid", "method", "eta", "min_epochs", "folds", "ensemble", "search_seed", "then_train")
+        config = folder.SearchConfig(self.config, spaces, **{name: getattr(self, name) for name in names})
+        final = None if self.then_train is None else partial(_changed, self.then_train)
+        out = self.out or folder.new_folder(self.config.data)
+        progress = None if self.progress else False
+        folder.search(config, out, final, resume=self.resume, chunk=self.chunk, progress=progress)
+
+
+def _changed(flags: str, config: TrainConfig) -> TrainConfig:
+    """The settings, changed by flags of `train`."""
+    return _parse_quietly(TrainConfig, config, shlex.split(flags), prog="--then-train")
 
 
 @dataclass(frozen=True)
@@ -96,6 +152,7 @@ class Gradcheck:
 
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
@@ -105,7 +162,7 @@ Command = (
 def main(args: list[str] | None = None) -> None:
     """Run the command line: exit code 2 and one line on stderr for bad input, 1 for a run that diverged."""
     try:
-        _parse(sys.argv[1:] if args is None else args).run()
+        _run(sys.argv[1:] if args is None else args)
     except DivergenceError as error:
         _fail(error, code=1)
     except (ValueError, TypeError, OSError) as error:
@@ -114,18 +171,69 @@ def main(args: list[str] | None = None) -> None:
         _fail("interrupted", code=130)
 
 
-def _parse(args: list[str]) -> Train | Evaluate | Predict | Gradcheck:
-    """Parse the arguments; the defaults of `train --resume` are the settings that the run was begun with."""
+def _run(args: list[str]) -> None:
+    """Parse the arguments and run the command; with `--resume`, the defaults are the settings it was begun with."""
+    spaces: dict[str, str] = {}
+    if args[:1] == ["search"]:
+        args, spaces = _take_spaces(args)
     default = tyro.MISSING
-    if args[:1] == ["train"] and "--resume" in args:
+    if args[:1] in (["train"], ["search"]) and "--resume" in args:
         folder = _value(args, "--out")
         if folder is None:
             raise ValueError("--resume needs the run folder: add --out RUN")
-        default = Train(config=TrainConfig.from_json(Path(folder) / CONFIG))
+        if args[0] == "train":
+            default = Train(config=TrainConfig.from_json(Path(folder) / CONFIG))
+        else:
+            default, begun = _begun_search(Path(folder))
+            spaces = spaces or begun
+    command = _parse_quietly(Command, default, args, prog="jaxfc", description=DESCRIPTION)
+    if isinstance(command, Search):
+        command.run(spaces)
+    else:
+        command.run()
+
+
+def _begun_search(folder: Path) -> tuple[Search, dict[str, str]]:
+    """The settings and spaces of the search in a folder."""
+    from jaxfc.search.folder import SEARCH, SearchConfig
+
+    begun = SearchConfig.from_json(folder / SEARCH)
+    settings = {f.name: getattr(begun, f.name) for f in fields(begun) if f.name not in ("train", "spaces")}
+    return Search(config=begun.train, **settings), begun.spaces
+
+
+NO_SPACES = ("--data", "--data-dir", "--label", "--out", "--then-train")
+
+
+def _take_spaces(args: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Take the flags whose values are spaces out of the arguments."""
+    rest: list[str] = []
+    spaces: dict[str, str] = {}
+    taken = False
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        if taken:
+            taken = False
+            continue
+        flag, joined, value = word.partition("=")
+        value = value if joined else following
+        if word == "--then-train":
+            # Joined: its value begins with dashes, as a flag does.
+            rest.append(f"{word}={following}")
+            taken = True
+        elif flag.startswith("--") and flag not in NO_SPACES and re.match("[a-z]+:", value):
+            spaces[flag.removeprefix("--").replace("-", "_")] = value
+            taken = not joined
+        else:
+            rest.append(word)
+    return rest, spaces
+
+
+def _parse_quietly(kind: Any, default: Any, args: list[str], **options: str) -> Any:
+    """Parse arguments; what is wrong with them becomes a `ValueError` of one line."""
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(Command, default=default, args=args, prog="jaxfc", description=DESCRIPTION)
+            return tyro.cli(kind, default=default, args=args, **options)
     except SystemExit as stop:
         if not stop.code:  # --help
             raise

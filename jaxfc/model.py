@@ -22,8 +22,50 @@ ROWS = 8192  # rows computed at once: bounds the memory that activations take
 Rows = Num[np.ndarray, "rows features"]
 
 
+class Classifier:
+    """What a model and an ensemble share: a classifier of rows that are not normalized yet."""
+
+    net: FCNet
+    classes: tuple[str, ...]
+
+    def probabilities(self, x: Rows) -> Float[Any, "rows classes"]:
+        """Class probabilities of rows that were checked, and are no more than `ROWS`."""
+        raise NotImplementedError
+
+    def predict_proba(self, x: Rows) -> Float[np.ndarray, "rows classes"]:
+        """Class probabilities of rows that are not normalized yet.
+
+        Raises:
+            ValueError: not `(rows, net.input_dim)`, no rows, or a NaN or infinite value.
+        """
+        check_examples(x, None, len(self.classes), what="inputs", features=self.net.input_dim)
+        # The last chunk is padded, so that a large input compiles one program.
+        size = min(len(x), ROWS)
+        chunks = [x[start : start + size] for start in range(0, len(x), size)]
+        padded = [np.pad(chunk, ((0, size - len(chunk)), (0, 0))) for chunk in chunks]
+        return np.concatenate([np.asarray(self.probabilities(chunk)) for chunk in padded])[: len(x)]
+
+    def predict(self, x: Rows) -> Integer[np.ndarray, " rows"]:
+        """The most probable class's index, for each row; its name is `classes[index]`.
+
+        Raises:
+            ValueError: as `predict_proba`.
+        """
+        return self.predict_proba(x).argmax(axis=1)
+
+    def accuracy(self, x: Rows, y: Integer[np.ndarray, " rows"]) -> float:
+        """The fraction of rows whose most probable class is the label.
+
+        Raises:
+            ValueError: as `predict_proba`; labels of another shape or out of range.
+            TypeError: labels that are not integers.
+        """
+        check_examples(x, y, len(self.classes), what="examples", features=self.net.input_dim)
+        return float(np.mean(self.predict(x) == y))
+
+
 @dataclass(frozen=True)
-class Model:
+class Model(Classifier):
     """A network with its parameters, the normalizer of its inputs and the names of its classes.
 
     It takes inputs as the data set had them (uint8 images, a table's numbers), and never holds
@@ -59,37 +101,9 @@ class Model:
         """Join parameters with what the data set knows."""
         return cls(net, params, stats, data.normalizer, data.classes, data.image_shape, data.feature_names)
 
-    def predict_proba(self, x: Rows) -> Float[np.ndarray, "rows classes"]:
-        """Class probabilities of rows that are not normalized yet.
-
-        Raises:
-            ValueError: not `(rows, net.input_dim)`, no rows, or a NaN or infinite value.
-        """
-        check_examples(x, None, len(self.classes), what="inputs", features=self.net.input_dim)
-        arguments = (self.net, self.params, self.stats, self.normalizer)
-        # The last chunk is padded, so that a large input compiles one program.
-        size = min(len(x), ROWS)
-        chunks = [x[start : start + size] for start in range(0, len(x), size)]
-        padded = [np.pad(chunk, ((0, size - len(chunk)), (0, 0))) for chunk in chunks]
-        return np.concatenate([np.asarray(_probabilities(*arguments, chunk)) for chunk in padded])[: len(x)]
-
-    def predict(self, x: Rows) -> Integer[np.ndarray, " rows"]:
-        """The most probable class's index, for each row; its name is `classes[index]`.
-
-        Raises:
-            ValueError: as `predict_proba`.
-        """
-        return self.predict_proba(x).argmax(axis=1)
-
-    def accuracy(self, x: Rows, y: Integer[np.ndarray, " rows"]) -> float:
-        """The fraction of rows whose most probable class is the label.
-
-        Raises:
-            ValueError: as `predict_proba`; labels of another shape or out of range.
-            TypeError: labels that are not integers.
-        """
-        check_examples(x, y, len(self.classes), what="examples", features=self.net.input_dim)
-        return float(np.mean(self.predict(x) == y))
+    def probabilities(self, x: Rows) -> Float[Any, "rows classes"]:
+        """Class probabilities of rows that were checked, and are no more than `ROWS`."""
+        return _probabilities(self.net, self.params, self.stats, self.normalizer, x)
 
     def save(self, path: str | Path) -> None:
         """Write the model as safetensors, atomically.
@@ -102,7 +116,7 @@ class Model:
         """
         metadata = {
             checkpoint.FORMAT: KIND,
-            "net": {f.name: _plain(getattr(self.net, f.name)) for f in dataclasses.fields(self.net)},
+            "net": {f.name: plain(getattr(self.net, f.name)) for f in dataclasses.fields(self.net)},
             "classes": list(self.classes),
             "image_shape": self.image_shape,
             "feature_names": self.feature_names,
@@ -150,6 +164,6 @@ def _tree(params: Any, stats: Any, normalizer: Normalizer) -> dict[str, Any]:
     return {"layers": params, "normalizer": normalizer, "stats": stats}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A field of a network as JSON has it: a scalar array becomes a number."""
     return value.item() if isinstance(value, jax.Array | np.ndarray | np.generic) else value

@@ -23,7 +23,7 @@ def curves(
     val_acc: Float[np.ndarray, " epochs_and_one"],
 ) -> "Figure":
     """Draw the loss of each iteration, and both accuracies of each epoch with the best marked."""
-    figure, (left, right) = _figure(1, 2, size=(11, 4))
+    figure, (left, right) = new_figure(1, 2, size=(11, 4))
     _draw_loss(left, loss)
     epochs = np.arange(len(val_acc))
     right.plot(epochs, train_acc, color=ORANGE, marker=".", label="training sample")
@@ -60,7 +60,7 @@ def confusion(matrix: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
     """Draw a confusion matrix: each row a true class, shaded by the fraction predicted as each class."""
     count = len(classes)
     size = min(max(4.5, 0.62 * count + 2), 24)
-    figure, axes = _figure(1, 1, size=(size, size))
+    figure, axes = new_figure(1, 1, size=(size, size))
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     accuracy = matrix.trace() / max(matrix.sum(), 1)
@@ -86,14 +86,46 @@ def confusion(matrix: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
     return figure
 
 
+def weights(w: Float[np.ndarray, "pixels units"], image_shape: tuple[int, ...], *, most: int = 100) -> "Figure":
+    """Draw each unit's incoming weights as an image, scaled to its own range; those with the largest norm first.
+
+    Args:
+        w: the first layer's weights.
+        image_shape: `(height, width)`, or `(channels, height, width)` with 1 or 3 channels.
+        most: how many units at most.
+    """
+    order = np.argsort(-np.linalg.norm(w, axis=0), kind="stable")[:most]
+    images = w[:, order].T.reshape(-1, *image_shape)
+    low, high = (f(images, axis=tuple(range(1, images.ndim)), keepdims=True) for f in (np.min, np.max))
+    images = (images - low) / np.where(high > low, high - low, 1)
+    if len(image_shape) == 3:
+        images = images.transpose(0, 2, 3, 1)
+    columns = int(np.ceil(np.sqrt(len(images))))
+    rows = -(-len(images) // columns)
+    figure, axes = new_figure(rows, columns, size=(0.75 * columns + 0.5, 0.75 * rows + 0.9))
+    for each in np.atleast_1d(axes).flat:
+        each.axis("off")
+    for each, image in zip(np.atleast_1d(axes).flat, images, strict=False):
+        each.imshow(image.squeeze(), cmap="RdBu_r" if image.ndim == 2 or image.shape[-1] == 1 else None)
+    shown = "all" if len(images) == w.shape[1] else f"{len(images)} of"
+    figure.suptitle(f"Weights of the first layer ({shown} {w.shape[1]} units)", fontsize=11)
+    return figure
+
+
 def save(figure: "Figure", path: str | Path) -> None:
     """Write a figure as PNG, atomically."""
+    write_atomically(path, png(figure))
+
+
+def png(figure: "Figure") -> bytes:
+    """A figure as PNG."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    write_atomically(path, picture.getvalue())
+    return picture.getvalue()
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple:
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple:
+    """A figure and its axes, in this library's style."""
     # Not through pyplot: it keeps figures open, and looks for a display.
     from matplotlib.figure import Figure
 

@@ -11,19 +11,22 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxfc import metrics, plots
+from jaxfc import checkpoint, metrics, plots
 from jaxfc.config import TrainConfig
 from jaxfc.data import Dataset, load
+from jaxfc.ensemble import KIND as ENSEMBLE_KIND
+from jaxfc.ensemble import Ensemble
 from jaxfc.errors import FormatError, PrecisionError
 from jaxfc.files import write_atomically
 from jaxfc.model import Model
 from jaxfc.network import summary
 from jaxfc.train import Result, check_arguments, fit
 
-CONFIG, CHECKPOINT, MODEL, HISTORY, CURVES = (
+CONFIG, CHECKPOINT, MODEL, ENSEMBLE, HISTORY, CURVES = (
     "config.json",
     "checkpoint.safetensors",
     "model.safetensors",
+    "ensemble.safetensors",
     "history.csv",
     "curves.png",
 )
@@ -44,16 +47,11 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, progress: boo
         OSError: data or folder cannot be read or written.
         DivergenceError: the loss became NaN or infinite.
     """
-    if config.param_dtype == "float64" or config.compute_dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
+    allow_float64(config)
     data = load_data(config)
+    check(config, data)  # whatever is wrong with the settings is said before the folder is made
     net = config.network(data)
     rule, hyper = config.optimizer(len(data.x_train))
-    # Whatever is wrong with the settings is said before the folder is made.
-    check_arguments(
-        net, data, config.epochs, config.batch_size, config.sampling, patience=config.patience, seed=config.seed
-    )
-    rule.init([], **hyper)
     _open_folder(out, config, resume)
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
@@ -83,6 +81,26 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, progress: boo
         print(f"test_acc: {model.accuracy(*data.split('test')):.4f}")
     print(f"run: {out}")
     return result
+
+
+def allow_float64(config: TrainConfig) -> None:
+    """Turn JAX's 64-bit mode on if the settings need it."""
+    if "float64" in (config.param_dtype, config.compute_dtype):
+        jax.config.update("jax_enable_x64", True)
+
+
+def check(config: TrainConfig, data: Dataset) -> None:
+    """Raise what a training with these settings would raise at its start.
+
+    Raises:
+        ValueError, TypeError: an unknown name, a number out of range.
+    """
+    net = config.network(data)
+    rule, hyper = config.optimizer(len(data.x_train))
+    check_arguments(
+        net, data, config.epochs, config.batch_size, config.sampling, patience=config.patience, seed=config.seed
+    )
+    rule.init([], **hyper)
 
 
 def load_data(config: TrainConfig) -> Dataset:
@@ -150,7 +168,7 @@ def evaluate(run: Path, data: str | None, data_dir: str | None, label: str | Non
 
 
 def _examples(
-    run: Path, model: Model, data: str | None, data_dir: str | None, label: str | None, split: str
+    run: Path, model: Model | Ensemble, data: str | None, data_dir: str | None, label: str | None, split: str
 ) -> tuple[str, np.ndarray, np.ndarray]:
     from jaxfc.datasets import tables
 
@@ -195,22 +213,25 @@ def predict(run: Path, file: Path, out: Path | None) -> Path:
     return out
 
 
-def load_model(run: Path) -> Model:
-    """Load the model of a run folder, or a model file; turns 64-bit mode on for a float64 model.
+def load_model(run: Path) -> Model | Ensemble:
+    """Load the model of a run folder, or a file with a model or an ensemble; turns 64-bit mode on if it needs it.
 
     Raises:
         FileNotFoundError: it is not there.
         FormatError: it cannot be used.
     """
-    path = run / MODEL if run.is_dir() else run
+    path = run
+    if run.is_dir():
+        path = run / MODEL if (run / MODEL).exists() or not (run / ENSEMBLE).exists() else run / ENSEMBLE
     if path.suffix != ".safetensors":
         raise (
             FormatError(f"{path} is neither a run folder nor a .safetensors file")
             if path.exists()
             else FileNotFoundError(f"{run}: no such run folder or model file")
         )
+    kind = Ensemble if checkpoint.kind(path) == ENSEMBLE_KIND else Model
     try:
-        return Model.load(path)
+        return kind.load(path)
     except PrecisionError:
         jax.config.update("jax_enable_x64", True)
-        return Model.load(path)
+        return kind.load(path)

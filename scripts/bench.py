@@ -1,6 +1,6 @@
 """Compare jaxfc with other libraries at the same training, in one run.
 
-Three works (see `peers/work.py`), and for each a process per peer. The processes take turns, round
+Works are trainings and searches (see `peers/work.py`), and for each a process per peer. The processes take turns, round
 after round, so that whatever slows the machine down for a while slows all alike; a ratio is the median
 over rounds of the ratio within a round. Between them the machine's own rate of float32 matrix products
 is measured.
@@ -80,7 +80,11 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--work", nargs="+", choices=[*WORKS, ASSIGNMENT], default=list(WORKS), help="the works to do (default: a b c)"
+        "--work",
+        nargs="+",
+        choices=[*WORKS, ASSIGNMENT],
+        default=list(WORKS),
+        help="the works to do (default: a b c d e)",
     )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="the peers (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each peer's turn comes (default: 5)")
@@ -209,7 +213,8 @@ def run_work(name: str, args: argparse.Namespace) -> dict[str, Any]:
         progress("")
     product = rows.pop("product", None)
     result = {"title": work.title, "data": described, "per_step": not work.whole_run, "product": product}
-    return result | {"rows": [summary(row, rows.get("jaxfc"), product, work) for row in rows.values()]}
+    reference = rows.get("jaxfc-search" if work.candidates > 1 else "jaxfc")
+    return result | {"rows": [summary(row, reference, product, work) for row in rows.values()]}
 
 
 def run_assignment(args: argparse.Namespace) -> dict[str, Any]:
@@ -298,9 +303,10 @@ def summary(row: Row, reference: Row | None, product: Row | None, work: Work) ->
     unit = "seconds" if work.whole_run else "per_step"
     times = [done[unit] for done in row["rounds"]]
     last = row["rounds"][-1]
-    ratio = None
+    ratio = ratio_first = None
     if reference is not None and reference["status"] == "ok":
         ratio = median(time / done[unit] for time, done in zip(times, reference["rounds"], strict=True))
+        ratio_first = median(times) / reference["first"]["seconds"]
     fractions = None
     if product is not None and product["status"] == "ok":
         fractions = {
@@ -316,6 +322,7 @@ def summary(row: Row, reference: Row | None, product: Row | None, work: Work) ->
         "min": min(times),
         "max": max(times),
         "ratio": ratio,
+        "ratio_first": ratio_first if work.candidates > 1 else None,
         "peak_memory": last["peak_memory"],
         "product_fraction": fractions,
         "first_loss": row["first"]["first_loss"],
@@ -401,6 +408,7 @@ COLUMNS = ("peer", "first round", "compile", "median", "min .. max", "x jaxfc", 
 def block(name: str, result: dict[str, Any]) -> str:
     """One work's table."""
     unit = "ms per step" if result["per_step"] else "ms per run"
+    unit = "ms per candidate" if WORKS[name].candidates > 1 else unit
     lines = [f"({name}) {result['title']}: {result['data']}; {unit}"]
     table = [COLUMNS, *(cells(row) for row in result["rows"])]
     if result["product"] is None:
@@ -448,7 +456,10 @@ def remark(row: Row) -> str:
     title = PEERS[row["peer"]].title
     if row["status"] != "ok":
         return f"{title}: {row['status']} ({row['reason']})"
-    return f"{title}: {row['note']}" if row["note"] else ""
+    remarks = [row["note"]] if row["note"] else []
+    if row["ratio_first"] is not None:
+        remarks.append(f"{row['ratio_first']:.2f} x the search's first round, which includes its compilation")
+    return f"{title}: {'; '.join(remarks)}" if remarks else ""
 
 
 def product_line(product: Row) -> str:
@@ -468,8 +479,9 @@ def footer(report: dict[str, Any], path: Path) -> str:
     seconds = report["import"]
     return (
         "first round: from new parameters on, with compilation; compile: what it takes beyond a later round.\n"
-        "x jaxfc: the peer's time over jaxfc's in the same round, median. Losses: the first step's, and the mean of\n"
-        "the last round's last tenth; with the L2 term in jaxfc and NumPy, without in the others. Memory: the host's.\n"
+        "x jaxfc: the peer's time over jaxfc's (in a search: over the search's) in the same round, median.\n"
+        "Losses: the first step's, and the mean of the last round's last tenth; with the L2 term in jaxfc and NumPy,\n"
+        "without in the others. Memory: the host's.\n"
         f"import jaxfc: {seconds['jaxfc']:.2f} s more than import jax ({seconds['jax']:.2f} s).   Written: {path}"
     )
 

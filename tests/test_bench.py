@@ -44,7 +44,7 @@ def test_quick_run_writes_table_and_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--work", "d"], "invalid choice: 'd'"),
+        (["--work", "z"], "invalid choice: 'z'"),
         (["--peers", "theano"], "invalid choice: 'theano'"),
         (["--rounds", "0"], "--rounds 0: must be at least 1"),
         (["--rounds", "many"], "invalid int value: 'many'"),

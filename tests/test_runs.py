@@ -10,8 +10,8 @@ import stat
 import jax
 import numpy as np
 import pytest
+from command import fails, jaxfc, value
 
-from jaxfc import cli
 from jaxfc.config import TrainConfig
 from jaxfc.data import load
 from jaxfc.model import Model
@@ -24,31 +24,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("JAXFC_DATA", raising=False)
     return tmp_path
-
-
-def jaxfc(capfd, *args):
-    """Run a command; return its exit code, and the lines it wrote to stdout and stderr."""
-    code = 0
-    try:
-        cli.main([str(arg) for arg in args])
-    except SystemExit as stop:
-        code = stop.code or 0
-    out, err = capfd.readouterr()
-    return code, out.splitlines(), err.splitlines()
-
-
-def fails(capfd, *args, code=2):
-    """Run a command that must fail with one line on stderr, and return that line."""
-    got, _, err = jaxfc(capfd, *args)
-    assert got == code, err
-    assert len(err) == 1, err
-    assert err[0].startswith("jaxfc: ")
-    return err[0]
-
-
-def value(lines, name):
-    (found,) = [line for line in lines if re.fullmatch(rf"{name}: 0\.\d{{4}}|{name}: 1\.0000", line)]
-    return float(found.split()[1])
 
 
 def test_a_run_prints_and_keeps_what_it_promises(capfd, folder):
@@ -82,8 +57,9 @@ def test_plain_training_reaches_97_percent(capfd):
 def test_every_flag_reaches_the_run(capfd, folder):
     flags = (
         "--hidden 8 8 --normalization batchnorm --activation gelu --dropout-keep-ratio 0.9 --reg 0.001 "
-        "--weight-scale 0.1 --label-smoothing 0.1 --norm-momentum 0.8 --update-rule adamw --learning-rate 0.01 --weight-decay 0.1 "
-        "--beta1 0.8 --beta2 0.99 --epsilon 1e-6 --clip-norm 1 --schedule cosine --warmup-epochs 1 --batch-size 64 --epochs 3 --sampling replacement "
+        "--weight-scale 0.1 --label-smoothing 0.1 --norm-momentum 0.8 "
+        "--update-rule adamw --learning-rate 0.01 --weight-decay 0.1 --beta1 0.8 --beta2 0.99 --epsilon 1e-6 "
+        "--clip-norm 1 --schedule cosine --warmup-epochs 1 --batch-size 64 --epochs 3 --sampling replacement "
         "--patience 2 --seed 5 --num-train 500 --compute-dtype bfloat16 --out here"
     )
     code, _, err = jaxfc(capfd, "train", *flags.split(), "--no-progress")

@@ -22,8 +22,8 @@ class Outcome(NamedTuple):
 class Peer(Protocol):
     """A library's way to do a `Work`. When a method returns, the device has finished computing.
 
-    A peer may also have `note`, a remark for the table, and `tune()`, which is called after the first
-    round, untimed, to choose settings by trial.
+    A peer may also have `note`, a remark for the table; `runs`, how many runs its `train` does where that
+    is not one; and `tune()`, which is called after the first round, untimed, to choose settings by trial.
     """
 
     def __init__(self, work: Work, data: Data, variant: str) -> None:
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     module: str
     cls: str
     variant: str = ""
-    works: str = "abc"
+    works: str = "abcde"
     unable: str = ""
 
 
@@ -55,11 +55,12 @@ _NO_LAYERS = "has neither batchnorm nor dropout"
 
 PEERS = {
     "jaxfc": Entry("jaxfc", "jax", "jaxfc_peer", "Jaxfc"),
+    "jaxfc-search": Entry("jaxfc, search", "jax", "jaxfc_search_peer", "JaxfcSearch", works="de"),
     "jaxfc-autodiff": Entry("jaxfc, plain autodiff", "jax", "jaxfc_peer", "Jaxfc", "autodiff", works="a"),
     "torch": Entry("PyTorch, eager", "torch", "torch_peer", "Torch"),
     "torch-compile": Entry("PyTorch, compiled", "torch", "torch_peer", "Torch", "compile"),
     "flax": Entry("Flax NNX + Optax", "flax", "flax_peer", "Flax"),
     "equinox": Entry("Equinox + Optax", "equinox", "equinox_peer", "Equinox"),
-    "sklearn": Entry("scikit-learn", "sklearn", "sklearn_peer", "Sklearn", works="bc", unable=_NO_LAYERS),
+    "sklearn": Entry("scikit-learn", "sklearn", "sklearn_peer", "Sklearn", works="bcde", unable=_NO_LAYERS),
     "numpy": Entry("NumPy", "numpy", "numpy_peer", "Numpy"),
 }

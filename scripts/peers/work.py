@@ -1,4 +1,4 @@
-"""What is benchmarked: three trainings, and the arrays they train on."""
+"""What is benchmarked: trainings, single ones and whole searches, and the arrays they train on."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ class Work:
         weight_scale: the standard deviation of initial weights; None for `sqrt(2 / fan_in)`.
         whole_run: a round is a new run from new parameters, with the validation accuracy after each
             epoch, and its time is the run's. Otherwise rounds train on, and the time is that of a step.
+        candidates: how many such runs, with learning rates of their own, a search consists of. Peers do one
+            after another, and are timed on one; times are those of a candidate.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Work:
     reg: float = 0.0
     weight_scale: float | None = None
     whole_run: bool = False
+    candidates: int = 1
 
     def plans(self, num_rows: int, number: int) -> np.ndarray:
         """Return the row indices `(epochs, iterations, batch)` of a round: each epoch in an order of its own."""
@@ -60,7 +63,11 @@ class Work:
 
     def quick(self) -> "Work":
         """Return the same with as few steps as show that it works."""
-        return replace(self, epochs=1, iterations=3) if not self.whole_run else replace(self, epochs=2)
+        return (
+            replace(self, epochs=1, iterations=3)
+            if not self.whole_run
+            else replace(self, epochs=2, candidates=min(self.candidates, 8))
+        )
 
 
 WORKS = {
@@ -98,6 +105,29 @@ WORKS = {
         batch_size=32,
         epochs=20,
         whole_run=True,
+    ),
+    "d": Work(
+        title="search: 256 candidates of [64], Adam, batch 32, 20 epochs",
+        dataset="digits",
+        hidden_dims=(64,),
+        rule="adam",
+        learning_rate=1e-3,
+        batch_size=32,
+        epochs=20,
+        whole_run=True,
+        candidates=256,
+    ),
+    "e": Work(
+        title="search: 64 candidates of [100, 100], Adam, batch 100, 5 epochs",
+        dataset="cifar10",
+        hidden_dims=(100, 100),
+        rule="adam",
+        learning_rate=1e-3,
+        batch_size=100,
+        epochs=5,
+        rows=4000,
+        whole_run=True,
+        candidates=64,
     ),
 }
 

@@ -43,7 +43,7 @@ def trainer(peer_name: str, work_name: str, quick: bool, folder: Path) -> Callab
         if work.whole_run or number == 0:
             peer.start()
         outcome = peer.train(plans)
-        seconds = perf_counter() - start
+        seconds = (perf_counter() - start) / getattr(peer, "runs", 1)
         if number == 0 and hasattr(peer, "tune"):
             peer.tune()
         steps = plans.shape[0] * plans.shape[1]

@@ -1,0 +1,30 @@
+"""Search: hundreds of networks trained at once.
+
+`sample` or `grid` makes settings from spaces, `run` trains a network for each and ranks them: all to the
+end (`Random`), or most of them only for a while (`Halving`, `Hyperband`). Candidates that differ in
+numbers only are one compiled program.
+"""
+
+from jaxfc.search.loop import run
+from jaxfc.search.methods import Halving, Hyperband, Random
+from jaxfc.search.spaces import choice, grid, integers, linspace, logspace, loguniform, sample, seeds, uniform
+from jaxfc.search.trials import SearchResult, Trial, ranked
+
+__all__ = [
+    "Halving",
+    "Hyperband",
+    "Random",
+    "SearchResult",
+    "Trial",
+    "choice",
+    "grid",
+    "integers",
+    "linspace",
+    "logspace",
+    "loguniform",
+    "ranked",
+    "run",
+    "sample",
+    "seeds",
+    "uniform",
+]

@@ -1,0 +1,280 @@
+"""A search and its folder: what `jaxfc search` does.
+
+The folder holds `search.json` (the settings), `checkpoint.safetensors` (everything needed to go on),
+`trials.csv`, the best model as `model.safetensors` with its `config.json` (so that it can be evaluated
+and used as the folder of a training run can), the ensemble, the final training in `final/`, pictures,
+and `report.html` with all of it.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxfc import metrics, plots, runs
+from jaxfc.config import TrainConfig
+from jaxfc.data import Dataset
+from jaxfc.errors import DivergenceError, FormatError, unknown_name
+from jaxfc.files import write_atomically
+from jaxfc.model import Classifier, Model
+from jaxfc.search import pictures, report
+from jaxfc.search.loop import plan, run
+from jaxfc.search.methods import METHODS, Method
+from jaxfc.search.spaces import Settings, check_names, grid, parse, sample, spell_value
+from jaxfc.search.trials import SearchResult, ranked
+
+SEARCH, TRIALS, REPORT, FINAL = "search.json", "trials.csv", "report.html", "final"
+
+DEFAULT_SPACES = {
+    "learning_rate": "loguniform:1e-4:1e-2",
+    "reg": "loguniform:1e-6:1e-3",
+    "dropout_keep_ratio": "uniform:0.5:1",
+}
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """The settings of a search: those that its candidates share, what is searched, and how.
+
+    Args:
+        train: what the candidates share.
+        spaces: a space for each name searched, as the command line has it.
+        trials: the number of candidates; of a grid, None.
+        grid: try every combination.
+        method: the name of a method.
+        eta: of halving.
+        min_epochs: of halving.
+        folds: of cross-validation.
+        ensemble: how many of the best candidates to join.
+        search_seed: of the draws from the spaces.
+        then_train: whether a final training follows, and the flags that change its settings.
+    """
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    spaces: dict[str, str] = field(default_factory=dict)
+    trials: int = 16
+    grid: bool = False
+    method: str = "random"
+    eta: int = 3
+    min_epochs: int = 1
+    folds: int = 1
+    ensemble: int = 1
+    search_seed: int = 0
+    then_train: str | None = None
+
+    def candidates(self) -> list[Settings]:
+        """The settings of each candidate.
+
+        Raises:
+            ValueError: no trials, an unknown name, or what is no space.
+        """
+        texts = self.spaces or DEFAULT_SPACES
+        check_names(texts)
+        spaces = {name: parse(name, text) for name, text in texts.items()}
+        return grid(spaces) if self.grid else sample(spaces, self.trials, seed=self.search_seed)
+
+    def how(self) -> Method:
+        """The method.
+
+        Raises:
+            ValueError: an unknown name, or numbers out of range.
+        """
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, METHODS)
+        return METHODS[self.method]() if self.method == "random" else METHODS[self.method](self.eta, self.min_epochs)
+
+    def to_json(self) -> str:
+        """The settings as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, path: Path) -> "SearchConfig":
+        """Read the settings that `to_json` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FormatError: it is no such file.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected the folder of a search")
+        try:
+            values = json.loads(path.read_text())
+            train = {**values["train"], "hidden": tuple(values["train"]["hidden"])}
+            return cls(**{**values, "train": TrainConfig(**train)})
+        except (ValueError, TypeError, KeyError) as error:
+            raise FormatError(f"{path} holds no settings of a search ({error}): restore it from a copy") from error
+
+
+def search(
+    config: SearchConfig,
+    out: Path,
+    final: Callable[[TrainConfig], TrainConfig] | None = None,
+    *,
+    resume: bool = False,
+    chunk: int | None = None,
+    progress: bool | None = None,
+) -> SearchResult:
+    """Search as `config` says, and write the folder.
+
+    Args:
+        config: the settings.
+        out: the folder; made if it is not there.
+        final: what `config.then_train` makes of the best candidate's settings, for the final training.
+        resume: go on with the search in the folder. The settings must be those it was begun with.
+        chunk: see `jaxfc.search.run`.
+        progress: likewise.
+
+    Raises:
+        FileExistsError: the folder holds something, and `resume` is False.
+        ValueError: settings that cannot be used; or, on resuming, others than the search's.
+        OSError: data or folder cannot be read or written.
+        DivergenceError: every candidate failed.
+    """
+    runs.allow_float64(config.train)
+    data = runs.load_data(config.train)
+    candidates = config.candidates()
+    options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": chunk}
+    # Whatever is wrong with the settings is said before the folder is made.
+    plan(data, config.train, candidates, **options)
+    if final is not None:
+        runs.check(final(replace(config.train, **candidates[0])), data)
+    _open_folder(out, config, resume)
+    print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
+    print(f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs", flush=True)
+    # A checkpoint is there only if the folder's own search wrote it.
+    where = {"checkpoint": out / runs.CHECKPOINT, "resume": True}
+    found = run(data, config.train, candidates, **options, **where, progress=progress)
+    write_atomically(out / TRIALS, report.trials_csv(found.trials))
+    if found.interrupted:
+        print(f"interrupted; to go on: jaxfc search --resume --out {out}")
+        return found
+    if not ranked(found.trials):
+        _write_report(out, config, found, None, {})
+        raise DivergenceError(
+            f"all {len(found.trials)} candidates failed: lower the learning rates ({out / REPORT} lists them)"
+        )
+    _print_best(found)
+    model = _best_model(out, found, final, progress)
+    accuracies = _accuracies(model, data)
+    lines = {} if final else accuracies  # a final training has printed its own
+    if config.ensemble > 1:
+        ensemble = found.ensemble(config.ensemble)
+        ensemble.save(out / runs.ENSEMBLE)
+        joined = _accuracies(ensemble, data, prefix="ensemble_")
+        lines, accuracies = lines | joined, accuracies | joined
+    for name, accuracy in lines.items():
+        print(f"{name}: {accuracy:.4f}")
+    _write_report(out, config, found, model, accuracies)
+    print(f"report: {out / REPORT}")
+    return found
+
+
+def new_folder(data: str) -> Path:
+    """The first free folder `runs/NAME-search-1`, `runs/NAME-search-2` …, named after the data set."""
+    name, number = Path(data).stem, 1
+    while Path("runs", f"{name}-search-{number}").exists():
+        number += 1
+    return Path("runs", f"{name}-search-{number}")
+
+
+def _open_folder(out: Path, config: SearchConfig, resume: bool) -> None:
+    if resume:
+        begun = SearchConfig.from_json(out / SEARCH)
+        if begun != config:
+            names = [f.name for f in dataclasses.fields(config) if getattr(begun, f.name) != getattr(config, f.name)]
+            raise ValueError(
+                f"{out} was begun with other settings ({names[0]}): give none to resume, or start a new search in "
+                "another --out"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not empty: pass --resume to go on with the search in it, or another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / SEARCH, config.to_json())
+
+
+def _print_best(found: SearchResult) -> None:
+    counts = ", ".join(
+        f"{sum(t.status == s for t in found.trials)} {s}" for s in dict.fromkeys(t.status for t in found.trials)
+    )
+    print(f"{len(found.trials)} candidates ({counts}); {found.programs} programs compiled for {found.groups} group(s)")
+    for trial in ranked(found.trials)[:5]:
+        settings = ", ".join(f"{name} {spell_value(value, 5)}" for name, value in trial.settings.items())
+        print(f"  trial {trial.number}: {trial.score:.4f} after epoch {trial.best_epoch} ({settings})")
+    print(f"best_val: {found.best.score:.4f}", flush=True)
+
+
+def _best_model(
+    out: Path, found: SearchResult, final: Callable[[TrainConfig], TrainConfig] | None, progress: bool | None
+) -> Classifier:
+    """The model that the search ends with: trained anew, or the best candidate's, or that of all its folds."""
+    config = found.best.config
+    if final is not None:
+        config = final(replace(config, num_train=None))
+        folder = out / FINAL
+        print(f"final training: {folder}", flush=True)
+        resume = (folder / runs.CONFIG).exists()
+        model: Classifier = runs.train(config, folder, resume=resume, progress=progress).model(runs.load_data(config))
+    elif len(found.kept[found.best.number]) > 1:
+        model = found.ensemble(1)
+    else:
+        model = found.model()
+    write_atomically(out / runs.CONFIG, config.to_json())
+    model.save(out / (runs.MODEL if isinstance(model, Model) else runs.ENSEMBLE))
+    return model
+
+
+def _accuracies(model: Classifier, data: Dataset, prefix: str = "") -> dict[str, float]:
+    splits = ("val", "test") if data.x_test is not None else ("val",)
+    return {f"{prefix}{split}_acc": model.accuracy(*data.split(split)) for split in splits}
+
+
+def _write_report(
+    out: Path, config: SearchConfig, found: SearchResult, model: Classifier | None, accuracies: Mapping[str, float]
+) -> None:
+    """Draw the pictures, and put everything on one page."""
+    data, trials = found.data, found.trials
+    figures = {}
+    if ranked(trials):
+        figures["Settings and accuracy, candidate by candidate"] = "settings", pictures.parallel_coordinates(trials)
+        figures["Accuracy by setting"] = "scatter", pictures.scatter(trials)
+        figures["Learning curves"] = "curves", pictures.learning_curves(trials)
+    if model is not None:
+        split = "val" if data.x_test is None else "test"
+        x, y = data.split(split)
+        matrix = metrics.confusion_matrix(y, model.predict(x), len(data.classes))
+        figures[f"Confusion matrix of the final model ({split})"] = "confusion", plots.confusion(matrix, data.classes)
+    if isinstance(model, Model) and data.image_shape is not None:
+        picture = plots.weights(np.asarray(model.params[0]["w"], np.float32), data.image_shape)
+        figures["First layer of the final model"] = "weights", picture
+    files = {}
+    for caption, (name, figure) in figures.items():
+        files[caption] = plots.png(figure)
+        write_atomically(out / f"{name}.png", files[caption])
+    write_atomically(
+        out / REPORT, report.page(f"Search on {data.name}", _facts(config, found, accuracies), trials, files)
+    )
+
+
+def _facts(config: SearchConfig, found: SearchResult, accuracies: Mapping[str, float]) -> dict[str, str]:
+    statuses = [trial.status for trial in found.trials]
+    facts = {
+        "data": f"{found.data.name}, {len(found.data.x_train)} training and {len(found.data.x_val)} validation rows",
+        "candidates": ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)),
+        "searched": ", ".join(f"{name} in {text}" for name, text in (config.spaces or DEFAULT_SPACES).items()),
+        "method": config.method + (f", {config.folds} folds" if config.folds > 1 else ""),
+        "programs compiled": f"{found.programs}, for {found.groups} group(s) of candidates",
+    }
+    if not ranked(found.trials):
+        return facts | {"result": "every candidate failed: the loss became NaN or infinite"}
+    best = found.best
+    settings = ", ".join(f"{name} {spell_value(value, 5)}" for name, value in best.settings.items())
+    facts["best candidate"] = (
+        f"trial {best.number}: {best.score:.4f} on validation after epoch {best.best_epoch}; {settings}"
+    )
+    return facts | {name.replace("_", " "): f"{value:.4f}" for name, value in accuracies.items()}
