@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and was committed with clean outputs."""
+"""Every notebook runs from top to bottom, was committed with clean outputs, and says what its text form says."""
 
 import os
 import re
@@ -6,15 +6,27 @@ from pathlib import Path
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat")
+jupytext = pytest.importorskip("jupytext")
 nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 UNWANTED = re.compile(r"Warning|/root|/home/|/Users/|/tmp|/opt/")
+PLACEHOLDER = re.compile(r"\b(TODO|FIXME|TEXT-[A-Z]+)\b")
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def read(path):
     return nbformat.read(path, as_version=4)
+
+
+def runs():
+    """Each notebook with digits alone; and with CIFAR-10 too, if it is one that can use it."""
+    for path in NOTEBOOKS:
+        yield pytest.param(path, "digits", id=f"{path.stem}-digits")
+        if any("cifar10" in cell.source.lower() for cell in read(path).cells if cell.cell_type == "code"):
+            yield pytest.param(path, "cifar10", id=f"{path.stem}-cifar10")
 
 
 def texts(notebook):
@@ -24,8 +36,7 @@ def texts(notebook):
             yield output.get("text", "") + "".join(output.get("data", {}).get("text/plain", ""))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("data", ["digits", "cifar10"])
+@pytest.mark.parametrize(("path", "data"), list(runs()))
 def test_a_notebook_runs_from_top_to_bottom(path, data, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXFC_NOTEBOOK", "quick")
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook's own: pictures in the page
@@ -39,10 +50,31 @@ def test_a_notebook_runs_from_top_to_bottom(path, data, tmp_path, monkeypatch):
     assert not [text for text in texts(notebook) if UNWANTED.search(text)]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@every_notebook
 def test_a_notebook_is_committed_with_clean_outputs(path):
     notebook = read(path)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert not [text for text in texts(notebook) if UNWANTED.search(text)]
     assert any("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
+
+
+@every_notebook
+def test_a_notebook_and_its_text_form_hold_the_same_cells(path):
+    """After a change to either: `jupytext --sync notebooks/*.ipynb`."""
+    notebook, text = read(path), jupytext.read(path.with_suffix(".py"))
+    assert notebook.metadata.get("jupytext", {}).get("formats") == "ipynb,py:percent"
+    cells = [(cell.cell_type, cell.source) for cell in notebook.cells]
+    assert cells == [(cell.cell_type, cell.source) for cell in text.cells]
+
+
+@every_notebook
+def test_a_notebook_was_written_to_its_end(path):
+    assert not [cell.source for cell in read(path).cells if PLACEHOLDER.search(cell.source)]
+
+
+@every_notebook
+def test_a_notebook_begins_by_installing_and_naming_the_devices(path):
+    first = next(cell.source for cell in read(path).cells if cell.cell_type == "code")
+    assert "%pip install" in first
+    assert "jax.devices()" in first
