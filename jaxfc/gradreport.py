@@ -87,8 +87,8 @@ def cancellation_floor(size: float, gradients: Sequence[np.ndarray]) -> float:
 
 
 def difference_floor(size: float, steps: np.ndarray, tolerance: float) -> np.ndarray:
-    r"""The floors against differences: four times their rounding $\epsilon \sigma / h$ is then within tolerance."""
-    return np.asarray(4 * np.finfo(np.float64).eps * size / steps / tolerance)
+    r"""The floors against differences: sixteen times their rounding $\epsilon \sigma / h$ is then within tolerance."""
+    return np.asarray(16 * np.finfo(np.float64).eps * size / steps / tolerance)
 
 
 def compare_gradients(
