@@ -220,16 +220,18 @@ def _split(f: Callable, args: tuple, argnums: Any) -> tuple[dict[str, Array], Ca
     parameters = _parameters(f, len(args))
     paths, structure = jax.tree_util.tree_flatten_with_path(args)
     leaves, names = [], {}
-    for path, leaf in paths:
+    for i, (path, leaf) in enumerate(paths):
         position, name = path[0].idx, parameters[path[0].idx] + jax.tree_util.keystr(path[1:])
         if isinstance(leaf, jax.core.Tracer):
             raise TypeError(f"{name} is a tracer: the check compares numbers, so call it outside of jit, grad and vmap")
         if _has_type(leaf, jnp.complexfloating):
             raise TypeError(f"{name} is complex: only gradients by real numbers are compared")
-        if _has_type(leaf, jnp.floating) or (isinstance(leaf, float) and argnums is not None):
+        array, number = _has_type(leaf, jnp.floating), isinstance(leaf, float) and argnums is not None
+        wanted = position in chosen and (array or number)
+        if wanted:
+            names[i] = name
+        if wanted or array:
             leaf = jnp.asarray(np.asarray(leaf, np.float64))
-            if position in chosen:
-                names[len(leaves)] = name
         leaves.append(leaf)
     if not names:
         given = ", ".join(type(arg).__name__ for arg in args) or "no arguments"

@@ -199,6 +199,12 @@ def test_constants_and_aux():
     assert "slope" in complaint(layers.leaky_relu, x, 0.2, argnums=(0, 1))
     check_vjp(layers.leaky_relu, x, 0.2)
 
+    def loss(x, rate):
+        assert type(rate) is float  # a constant arrives as it was
+        return rate * layers.tanh(x)
+
+    check_vjp(loss, x, 0.5, argnums=0)
+
 
 def test_a_kink_within_the_step_fails_and_is_recognized():
     assert "kink" in complaint(layers.relu, jnp.array([1.0, 1e-6]))
