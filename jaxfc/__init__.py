@@ -2,10 +2,10 @@
 
 The pieces, each a module: `layers` (forward and backward pairs), `network` (`FCNet`, `init`, `apply`,
 `loss`), `optim` and `schedules` (update rules), `data` (data sets), `train` (`train_step`, `fit`),
-`model` (a trained network and its file).
+`model` (a trained network and its file), `gradcheck` (tests of hand-written gradients).
 """
 
-from jaxfc import layers, network, optim, schedules, search
+from jaxfc import gradcheck, layers, network, optim, schedules, search
 from jaxfc.data import Dataset, Normalizer, load
 from jaxfc.ensemble import Ensemble
 from jaxfc.errors import DivergenceError, FormatError, PrecisionError
@@ -29,6 +29,7 @@ __all__ = [
     "TrainState",
     "apply",
     "fit",
+    "gradcheck",
     "init",
     "init_state",
     "layers",

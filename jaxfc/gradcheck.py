@@ -1,143 +1,372 @@
-r"""Checks of hand-written VJPs, against autodiff and against centred differences, in float64.
+r"""Tests of hand-written VJPs: against autodiff and against centred differences, entry by entry, in float64.
 
-The relative error of two numbers is $|a - b| / \max(f, |a| + |b|)$, as in the CS231n notes
-(https://cs231n.github.io/neural-networks-3/#gradcheck); a check reports the worst entry's. The floor
-$f$ is $10^{-8}$ against autodiff. A centred difference carries rounding noise of about
-$10^{-16} / h = 10^{-11}$, in entries that should be 0 as well, so there the floor is $10^{-4}$.
+`check_vjp(f, *args)` raises where a gradient is wrong, and so is a test; `compare` returns the report of a wrong
+gradient too. At a drawn cotangent $dy$, beside the hand-written VJP stand
+
+- autodiff of a plain twin: a function of the same values that has no hand-written VJP. Where none is given, it is the
+  same program with the hand-written rules taken out;
+- centred differences, $\sum_j dy_j \frac{f_j(x + h e_i) - f_j(x - h e_i)}{2h}$ for each entry $i$ of each argument.
+
+Relative errors, and the floors that keep rounding out of them, are those of `jaxfc.gradreport`.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array
 
 from jaxfc import layers, network
 from jaxfc.errors import check_number
+from jaxfc.gradreport import (
+    AUTODIFF_TOLERANCE,
+    DIFFERENCE_TOLERANCE,
+    Report,
+    Row,
+    cancellation_floor,
+    compare_gradients,
+    complaint,
+    difference_floor,
+    output_size,
+    relative_errors,
+    table,
+)
+from jaxfc.twin import plain_twin
 from jaxfc.vjp import plain_autodiff
 
-AUTODIFF_TOLERANCE = 1e-10
-NUMERICAL_TOLERANCE = 1e-6
+__all__ = ["Report", "Row", "check_layers", "check_vjp", "compare", "numerical_vjp", "table"]
+
 STEP = 1e-5
-AUTODIFF_FLOOR = 1e-8
-NUMERICAL_FLOOR = 1e-4
 
 
-class Row(NamedTuple):
-    """One input's gradient, compared: relative errors of the worst entry."""
+def check_vjp(f: Callable, *args: Any, **options: Any) -> Report:
+    """Raise unless the hand-written VJP of `f` at `args` agrees with autodiff and with centred differences.
 
-    layer: str
-    input: str
-    shape: tuple[int, ...]
-    autodiff: float
-    numerical: float
+    Every entry of every gradient is compared, in float64 and at full matrix-product precision, whatever the process's
+    settings; these are left as they were. Small arrays do: each entry costs two evaluations of `f`. Where `f` has a
+    kink, as relu at 0, pass values further from it than the step: a difference would reach over it.
 
-    @property
-    def passed(self) -> bool:
-        """Whether both errors are within tolerance."""
-        return self.autodiff <= AUTODIFF_TOLERANCE and self.numerical <= NUMERICAL_TOLERANCE
+    Args:
+        f: the function, made by `jax.custom_vjp` or `jaxfc.vjp.differentiable`, or of such functions; from any pytrees
+            to any pytree.
+        *args: its arguments. Arrays of floats, in pytrees too, are cast to float64 and differentiated; integers, keys,
+            Python's numbers and everything else are constants. (What `f` closes over is used as it is.)
+        **options: the keyword arguments of `compare`.
+
+    Returns:
+        The report of what was compared.
+
+    Raises:
+        AssertionError: a gradient is wrong in value, shape or type, or the forward rule or the twin returns another
+            value than `f`. The message names the worst entry, and what each of the three ways gives for it.
+        TypeError: an argument is complex or a tracer (the check runs outside of `jit`), no argument is an array of
+            floats, or `f` returns no array of floats or casts to another type than float64.
+        ValueError: an option is out of range, or `f` is not finite at `args`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> @jax.custom_vjp
+    ... def scale(x, w):
+    ...     return x * w
+    >>> scale.defvjp(lambda x, w: (x * w, (x, w)), lambda cache, dy: (dy * cache[1], (dy * cache[0]).sum(axis=0)))
+    >>> report = check_vjp(scale, jnp.ones((4, 3)), jnp.arange(3.0))
+    >>> [(row.argument, row.shape, row.passed) for row in report.rows]
+    [('x', (4, 3), True), ('w', (3,), True)]
+    """
+    report = compare(f, *args, **options)
+    if not report.passed:
+        raise AssertionError(complaint(report))
+    return report
 
 
-def relative_error(a: Float[Array, "..."], b: Float[Array, "..."], floor: float = AUTODIFF_FLOOR) -> float:
-    """The greatest relative error of two arrays' entries."""
-    a, b = np.asarray(a), np.asarray(b)
-    return float(np.max(np.abs(a - b) / np.maximum(floor, np.abs(a) + np.abs(b)), initial=0.0))
+def compare(
+    f: Callable,
+    *args: Any,
+    reference: Callable | None = None,
+    argnums: int | Sequence[int] | None = None,
+    has_aux: bool = False,
+    seed: int = 0,
+    step: float = STEP,
+    autodiff_tolerance: float = AUTODIFF_TOLERANCE,
+    difference_tolerance: float = DIFFERENCE_TOLERANCE,
+) -> Report:
+    """Compare as `check_vjp` does, and return the report also where a gradient is wrong.
+
+    Args:
+        f: the function.
+        *args: its arguments.
+        reference: the plain twin, a function of the same arguments. By default it is `f` with the hand-written rules
+            taken out; where that cannot be (inside `lax.scan`, say), differences are all there is to compare with.
+        argnums: the positions of the arguments to differentiate, among which Python's floats may be; by default,
+            those of all arrays of floats.
+        has_aux: `f` returns `(out, aux)`, and `aux` is a constant.
+        seed: of the cotangent.
+        step: $h$; times $|x_i|$ for an entry above 1.
+        autodiff_tolerance: the greatest relative error allowed against autodiff.
+        difference_tolerance: and against differences.
+
+    Returns:
+        The report.
+
+    Raises:
+        AssertionError: shapes, types or forward values differ, so that gradients cannot be compared.
+        TypeError: as `check_vjp`.
+        ValueError: as `check_vjp`.
+    """
+    check_number("seed", seed, low=0)
+    tolerances = (autodiff_tolerance, difference_tolerance)
+    for option, value in zip(("step", "autodiff_tolerance", "difference_tolerance"), (step, *tolerances), strict=True):
+        check_number(option, value, low=0, exclude="low")
+    name = getattr(f, "__name__", type(f).__name__)
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        arguments, rebuild = _split(f, args, argnums)
+        values = tuple(arguments.values())
+
+        def of_values(function: Callable) -> Callable:
+            """The function of the differentiated arrays alone, to a list of the arrays of floats that it returns."""
+
+            def outputs(*values: Array) -> list[Array]:
+                out = function(*rebuild(values))
+                return [leaf for leaf in jax.tree.leaves(out[0] if has_aux else out) if _has_type(leaf, jnp.floating)]
+
+            return outputs
+
+        mine = of_values(f)
+        out = _evaluate(mine, *values)
+        _check_output(name, out)
+        dout = _cotangent(out, seed)
+        hand = _vjp_by_hand(name, mine, arguments, out, dout)
+        twin = of_values(reference) if reference else plain_twin(mine, *values)
+        automatic = _vjp_of_twin(name, twin, values, out, dout) if twin else (None,) * len(values)
+        numerical = _evaluate(lambda *values: numerical_vjp(mine, values, dout, step), *values)
+        steps = [np.asarray(_steps(value, step)) for value in values]
+    size = output_size(out, dout)
+    floor = cancellation_floor(size, automatic if twin else hand)
+    rows = []
+    for argument, h, *gradients in zip(arguments, steps, hand, automatic, numerical, strict=True):
+        floors = (floor, difference_floor(size, h, difference_tolerance))
+        rows.append(compare_gradients(name, argument, *gradients, floors, tolerances))
+    return Report(tuple(rows))
 
 
-def numerical_vjp(f: Callable, args: tuple[Array, ...], dout: Array, step: float = STEP) -> tuple[Array, ...]:
-    r"""VJP by centred differences, $\sum_j dy_j \frac{f_j(x + h e_i) - f_j(x - h e_i)}{2h}$ for each entry $i$."""
+def numerical_vjp(f: Callable, args: tuple[Array, ...], dout: Any, step: float = STEP) -> tuple[Array, ...]:
+    r"""VJP by centred differences, $\sum_j dy_j \frac{f_j(x + h e_i) - f_j(x - h e_i)}{2h}$ for each entry $i$.
 
-    def along(which: int, direction: Array) -> Array:
-        shifted = [tuple(a + s * direction if i == which else a for i, a in enumerate(args)) for s in (step, -step)]
-        return jnp.sum(dout * (f(*shifted[0]) - f(*shifted[1]))) / (2 * step)
+    Args:
+        f: a function of arrays, to any pytree of arrays.
+        args: the arrays.
+        dout: the cotangent, a pytree like what `f` returns.
+        step: $h$; times $|x_i|$ for an entry above 1.
 
-    gradients = []
-    for which, arg in enumerate(args):
-        basis = jnp.eye(arg.size, dtype=arg.dtype).reshape(arg.size, *arg.shape)
-        gradients.append(jax.vmap(lambda direction, which=which: along(which, direction))(basis).reshape(arg.shape))
-    return tuple(gradients)
+    Returns:
+        An array of each argument's shape.
+
+    >>> numerical_vjp(jnp.square, (jnp.array([1.0, 3.0]),), jnp.ones(2), step=0.25)
+    (Array([2., 6.], dtype=float32),)
+    """
+
+    def by(which: int) -> Array:
+        x = args[which]
+        steps = _steps(x, step).ravel()
+
+        def entry(i: Array) -> Array:
+            h = steps[i]
+            shift = jnp.where(jnp.arange(x.size) == i, steps, 0).reshape(x.shape)
+            right, left = (f(*args[:which], x + s, *args[which + 1 :]) for s in (shift, -shift))
+            changes = jax.tree.map(lambda d, r, l: jnp.sum(d * (r - l)), dout, right, left)
+            return jax.tree.reduce(operator.add, changes) / (2 * h)
+
+        # In blocks: all entries at once would need memory for as many evaluations of f.
+        return lax.map(entry, jnp.arange(x.size), batch_size=256).reshape(x.shape) if x.size else x
+
+    return tuple(by(which) for which in range(len(args)))
 
 
-def check(layer: str, f: Callable, inputs: dict[str, Array]) -> list[Row]:
-    """Compare the VJP of `f(*inputs)` with both others, for every input, at a drawn cotangent."""
-
-    @jax.jit
-    def gradients(args: tuple[Array, ...]) -> list[tuple[Array, ...]]:
-        out, hand = jax.vjp(f, *args)
-        dout = jax.random.normal(jax.random.key(len(layer)), out.shape, out.dtype)
-        with plain_autodiff():
-            _, automatic = jax.vjp(f, *args)
-        return list(zip(hand(dout), automatic(dout), numerical_vjp(f, args, dout), strict=True))
-
-    compared = gradients(tuple(inputs.values()))
-    return [
-        Row(layer, name, value.shape, relative_error(mine, auto), relative_error(mine, numerical, NUMERICAL_FLOOR))
-        for (name, value), (mine, auto, numerical) in zip(inputs.items(), compared, strict=True)
-    ]
+def _steps(x: Array, step: float) -> Array:
+    return step * jnp.maximum(1, jnp.abs(x))
 
 
 def check_layers(seed: int = 0) -> list[Row]:
-    """Check every layer and one whole network, in float64 whatever the process's setting."""
+    """Compare for every layer and one whole network, in float64 whatever the process's setting."""
     check_number("seed", seed, low=0)
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        return [row for name, (f, inputs) in _cases(seed).items() for row in check(name, f, inputs)]
+    with jax.enable_x64(True):
+        cases = _cases(seed)
+    rows = []
+    for name, (f, args, options) in cases.items():
+        rows += [row._replace(function=name) for row in compare(f, *args, seed=seed, **options).rows]
+    return rows
 
 
-def table(rows: list[Row]) -> str:
-    """A table of relative errors, with a verdict for each row."""
-    lines = [f"{'layer':<16} {'input':<8} {'shape':<10} {'vs autodiff':>12} {'vs numerical':>13}"]
-    for row in rows:
-        verdict = "ok" if row.passed else "FAILED"
-        lines.append(
-            f"{row.layer:<16} {row.input:<8} {row.shape!s:<10} {row.autodiff:>12.1e} {row.numerical:>13.1e}  {verdict}"
-        )
-    lines.append(
-        f"relative errors of the worst entry, float64; limits {AUTODIFF_TOLERANCE:g} and {NUMERICAL_TOLERANCE:g}: "
-        f"{sum(row.passed for row in rows)} of {len(rows)} passed"
-    )
-    return "\n".join(lines)
+# ---------------------------------------------------------------------------------------------------
+# The function and its twin
+# ---------------------------------------------------------------------------------------------------
 
 
-def _cases(seed: int) -> dict[str, tuple[Callable, dict[str, Array]]]:
-    """Each layer as a function of its inputs alone, with values to check it at."""
+def _has_type(leaf: Any, kind: type) -> bool:
+    """Whether a leaf is an array of numbers of a kind."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, kind)
+
+
+def _split(f: Callable, args: tuple, argnums: Any) -> tuple[dict[str, Array], Callable]:
+    """Return the arrays to differentiate, by name and in float64, and what puts others like them among `args`."""
+    positions = range(len(args)) if argnums is None else np.atleast_1d(argnums).tolist()
+    if any(not -len(args) <= position < len(args) for position in positions):
+        raise ValueError(f"argnums={argnums!r}: {len(args)} arguments were passed")
+    chosen = {position % len(args) for position in positions}
+    parameters = _parameters(f, len(args))
+    paths, structure = jax.tree_util.tree_flatten_with_path(args)
+    leaves, names = [], {}
+    for i, (path, leaf) in enumerate(paths):
+        position, name = path[0].idx, parameters[path[0].idx] + jax.tree_util.keystr(path[1:])
+        if isinstance(leaf, jax.core.Tracer):
+            raise TypeError(f"{name} is a tracer: the check compares numbers, so call it outside of jit, grad and vmap")
+        if _has_type(leaf, jnp.complexfloating):
+            raise TypeError(f"{name} is complex: only gradients by real numbers are compared")
+        array, number = _has_type(leaf, jnp.floating), isinstance(leaf, float) and argnums is not None
+        wanted = position in chosen and (array or number)
+        if wanted:
+            names[i] = name
+        if wanted or array:
+            leaf = jnp.asarray(np.asarray(leaf, np.float64))
+        leaves.append(leaf)
+    if not names:
+        given = ", ".join(type(arg).__name__ for arg in args) or "no arguments"
+        raise TypeError(f"nothing to differentiate among ({given}): pass arrays of floats, as jnp.asarray(x, float) is")
+
+    def rebuild(values: Sequence[Array]) -> tuple:
+        replaced = dict(zip(names, values, strict=True))
+        return jax.tree.unflatten(structure, [replaced.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+    return {name: leaves[i] for i, name in names.items()}, rebuild
+
+
+def _parameters(f: Callable, count: int) -> list[str]:
+    """What `f` calls its first positional arguments."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # of a builtin, say
+        parameters = ()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*names, *(f"argument {i}" for i in range(len(names), count))]
+
+
+# ---------------------------------------------------------------------------------------------------
+# What is compared
+# ---------------------------------------------------------------------------------------------------
+
+
+def _cotangent(out: list[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Numbers of size 0.5 to 1.5 and either sign: none so small that an error would hide behind it."""
+    generator = np.random.default_rng(seed)
+    return [np.asarray(generator.uniform(0.5, 1.5, y.shape) * generator.choice((-1, 1), y.shape)) for y in out]
+
+
+def _evaluate(f: Callable, *values: Array) -> Any:
+    return jax.tree.map(np.asarray, jax.jit(f)(*values))
+
+
+def _vjp(f: Callable, values: tuple[Array, ...], dout: list[np.ndarray]) -> tuple[list, tuple]:
+    """What `f` returns under differentiation, and its VJP."""
+
+    def run(*values: Array) -> tuple[list, tuple]:
+        out, vjp = jax.vjp(f, *values)
+        return out, vjp([jnp.asarray(d) for d in dout])
+
+    return _evaluate(run, *values)
+
+
+def _check_output(name: str, out: list[np.ndarray]) -> None:
+    if not out:
+        raise TypeError(f"{name} returns no array of floats: nothing has a gradient")
+    for y in out:
+        if y.dtype != np.float64:
+            raise TypeError(
+                f"{name} returns {y.dtype} from float64: it casts, and less than float64 cannot certify a gradient; "
+                "take the type from the arguments"
+            )
+        if not np.all(np.isfinite(y)):
+            raise ValueError(f"{name} returns {y[~np.isfinite(y)][0]} at these arguments: choose others")
+
+
+def _vjp_by_hand(
+    name: str, f: Callable, arguments: dict[str, Array], out: list[np.ndarray], dout: list[np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    try:
+        forward, gradients = _vjp(f, tuple(arguments.values()), dout)
+    except (TypeError, ValueError) as error:  # JAX's, where a rule returns what does not fit
+        raise AssertionError(f"differentiating {name} fails: {error}") from error
+    _check_values(f"the forward rule of {name}", forward, out)
+    for argument, gradient in zip(arguments, gradients, strict=True):
+        if gradient.dtype != np.float64:
+            raise AssertionError(
+                f"the backward rule of {name} returns {gradient.dtype} for {argument}, a float64 array"
+            )
+    return gradients
+
+
+def _vjp_of_twin(
+    name: str, twin: Callable, values: tuple[Array, ...], out: list[np.ndarray], dout: list[np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    with plain_autodiff():
+        types = jax.eval_shape(twin, *values)
+        returned, expected = ([f"{y.dtype}{list(y.shape)}" for y in each] for each in (types, out))
+        if returned != expected:
+            raise AssertionError(f"the plain twin of {name} returns {returned}, not {expected}")
+        forward, gradients = _vjp(twin, values, dout)
+    _check_values(f"the plain twin of {name}", forward, out)
+    return gradients
+
+
+def _check_values(what: str, out: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for y, right in zip(out, expected, strict=True):
+        errors = relative_errors(y, right, floor=1e-4 * max(1e-2, np.max(np.abs(right), initial=0)))
+        if errors.max(initial=0) > AUTODIFF_TOLERANCE:
+            at = np.unravel_index(np.argmax(errors), errors.shape)
+            place = f" at {list(map(int, at))}" if at else ""
+            raise AssertionError(f"{what} returns {float(y[at])!r}, not {float(right[at])!r}{place}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# The package's own layers
+# ---------------------------------------------------------------------------------------------------
+
+
+def _cases(seed: int) -> dict[str, tuple[Callable, tuple, dict[str, Any]]]:
+    """Each layer, with values to check it at and the options to check it with."""
     generator = np.random.default_rng(seed)
 
-    def draw(*shape: int) -> Array:
-        return jnp.asarray(generator.normal(size=shape))
+    def draw(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape)
 
-    def away_from_zero(*shape: int) -> Array:
+    def away_from_zero(*shape: int) -> np.ndarray:
         """Values that a centred difference does not carry over a kink at 0."""
         x = draw(*shape)
-        return jnp.where(x >= 0, x + 0.01, x - 0.01)
+        return np.where(x >= 0, x + 0.01, x - 0.01)
 
-    x, y = draw(7, 5), jnp.arange(7) % 4
-    vectors = {"gamma": draw(5), "beta": draw(5)}
-    running = (draw(5), jnp.square(draw(5)) + 0.5)
-    scores, weights = {"scores": draw(7, 4)}, jnp.abs(draw(7))
-    cases: dict[str, tuple[Callable, dict[str, Array]]] = {
-        "affine": (layers.affine, {"x": x, "w": draw(5, 3), "b": draw(3)}),
-        "batchnorm": (lambda *a: layers.batchnorm(*a, *running)[0], {"x": x, **vectors}),
-        "batchnorm_test": (lambda *a: layers.batchnorm_test(*a, *running), {"x": x, **vectors}),
-        "layernorm": (layers.layernorm, {"x": x, **vectors}),
-        "dropout": (lambda x: layers.dropout(x, 0.6, jax.random.key(seed)), {"x": x}),
-        "softmax_loss": (lambda s: layers.softmax_loss(s, y, weights, 0.1), scores),
-        "svm_loss": (lambda s: layers.svm_loss(s, y, weights), scores),
-        "l2_penalty": (lambda w: layers.l2_penalty(w, 0.3), {"w": draw(5, 3)}),
+    x, y, key = draw(7, 5), np.arange(7) % 4, jax.random.key(seed)
+    gamma, beta, mean, var = draw(5), draw(5), draw(5), np.square(draw(5)) + 0.5
+    scores, weights = draw(7, 4), np.abs(draw(7))
+    first = {"argnums": 0}
+    cases = {
+        "affine": (layers.affine, (x, draw(5, 3), draw(3)), {}),
+        "batchnorm": (layers.batchnorm, (x, gamma, beta, mean, var), {"argnums": (0, 1, 2), "has_aux": True}),
+        "batchnorm_test": (layers.batchnorm_test, (x, gamma, beta, mean, var), {"argnums": (0, 1, 2)}),
+        "layernorm": (layers.layernorm, (x, gamma, beta), {}),
+        "dropout": (layers.dropout, (x, 0.6, key), {}),
+        "softmax_loss": (layers.softmax_loss, (scores, y, weights, 0.1), first),
+        "svm_loss": (layers.svm_loss, (scores, y, weights), first),
+        "l2_penalty": (layers.l2_penalty, (draw(5, 3), 0.3), {}),
     }
-    cases |= {name: (f, {"x": away_from_zero(7, 5)}) for name, f in layers.ACTIVATIONS.items()}
-    cases["network"] = _network_case(jax.random.key(seed), x, y)
+    cases |= {name: (f, (away_from_zero(7, 5),), {}) for name, f in layers.ACTIVATIONS.items()}
+    cases["network"] = _network_case(key, x, y)
     return cases
 
 
-def _network_case(key: Any, x: Array, y: Array) -> tuple[Callable, dict[str, Array]]:
-    # Not batchnorm, which is checked above: biases before it have gradient 0, and no relative error.
-    net = network.FCNet(5, (6, 4), 4, "layernorm", "tanh", reg=0.1, param_dtype="float64")
+def _network_case(key: Any, x: np.ndarray, y: np.ndarray) -> tuple[Callable, tuple, dict[str, Any]]:
+    net = network.FCNet(5, (6, 4), 4, "batchnorm", "tanh", reg=0.1, param_dtype="float64")
     params, stats = network.init(net, key)
-    paths, structure = jax.tree_util.tree_flatten_with_path(params)
-
-    def loss(*leaves: Array) -> Array:
-        return network.loss(net, jax.tree.unflatten(structure, leaves), stats, x, y)[0]
-
-    return loss, {f"{path[1].key}{path[0].idx + 1}": value for path, value in paths}
+    return lambda params: network.loss(net, params, stats, x, y)[0], (params,), {}
