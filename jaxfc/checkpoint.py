@@ -28,6 +28,10 @@ def save(path: str | Path, tree: PyTree, metadata: dict[str, Any]) -> None:
 
     Raises:
         OSError: the file cannot be written; what stood there before is untouched.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Path(folder, "tree.safetensors"), {"w": np.ones(2)}, {FORMAT: "my tree"})
     """
     import safetensors.numpy
 
@@ -48,6 +52,14 @@ def read(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[st
     Raises:
         FileNotFoundError: there is no such file.
         FormatError: it is corrupted or truncated, or of another kind.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "tree.safetensors")
+    ...     save(path, {"layers": [np.ones(2), np.zeros(3)]}, {FORMAT: "my tree"})
+    ...     tensors, metadata = read(path, kind="my tree")
+    >>> sorted(tensors)
+    ['layers.0', 'layers.1']
     """
     import safetensors
 
@@ -88,13 +100,25 @@ def load(path: str | Path, like: PyTree, *, kind: str) -> PyTree:
     Raises:
         FileNotFoundError, FormatError: as `read`.
         ValueError: the file holds another tree; the first difference is named.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "tree.safetensors")
+    ...     save(path, {"w": np.ones(2)}, {FORMAT: "my tree"})
+    ...     load(path, like={"w": np.zeros(2)}, kind="my tree")
+    {'w': array([1., 1.])}
     """
     tensors, _ = read(path, kind=kind)
     return restore(tensors, like, path)
 
 
 def restore(tensors: dict[str, np.ndarray], like: PyTree, path: str | Path) -> PyTree:
-    """Arrange tensors, as `read` returns them, in the tree `like`; see `load`."""
+    """Arrange tensors, as `read` returns them, in the tree `like`; see `load`.
+
+    >>> restore({"w": np.ones(2)}, {"b": np.ones(2)}, "tree.safetensors")
+    Traceback (most recent call last):
+    ValueError: tree.safetensors lacks b: it belongs to another network or update rule
+    """
     expected = _named_leaves(like)
     for name in [*(expected.keys() - tensors.keys()), *(tensors.keys() - expected.keys())]:
         where = "lacks" if name in expected else "has an unexpected"

@@ -85,6 +85,10 @@ class TrainConfig:
 
         Raises:
             ValueError, TypeError: as `FCNet`.
+
+        >>> from jaxfc.data import load
+        >>> TrainConfig(hidden=(32,)).network(load("digits")).dims
+        (64, 32, 10)
         """
         return FCNet(
             data.num_features,

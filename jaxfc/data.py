@@ -41,7 +41,12 @@ class Normalizer(NamedTuple):
 
 
 def centred(x: Rows) -> Normalizer:
-    """Subtract the mean row (for images, the mean image), as the CS231n assignment does; scale 1."""
+    """Subtract the mean row (for images, the mean image), as the CS231n assignment does; scale 1.
+
+    >>> import numpy as np
+    >>> centred(np.uint8([[0, 10], [2, 30]])).mean
+    array([ 1., 20.], dtype=float32)
+    """
     return Normalizer(_mean(x), np.float32(1))
 
 
@@ -49,6 +54,12 @@ def standardized(x: Rows, *, per_feature: bool) -> Normalizer:
     """Subtract each feature's mean and divide by the standard deviation, of each feature or of all.
 
     A feature that never varies is left at zero rather than divided by zero.
+
+    >>> import numpy as np
+    >>> x = np.float32([[0, 10], [2, 30]])
+    >>> print(standardized(x, per_feature=True)(x))
+    [[-1. -1.]
+     [ 1.  1.]]
     """
     mean = _mean(x)
     # Block by block: a float64 copy of all rows would take eight times the memory of uint8 ones.
@@ -68,8 +79,12 @@ class Dataset:
 
     Args:
         name: what it is called in messages, and what `load` takes to load it again.
-        x_train, x_val, x_test: `(rows, features)`, uint8 or float32; `x_test` may be None.
-        y_train, y_val, y_test: `(rows,)`, int32 class indices in `[0, len(classes))`.
+        x_train: training inputs, `(rows, features)`, uint8 or float32.
+        y_train: their labels, `(rows,)`, int32 class indices in `[0, len(classes))`.
+        x_val: validation inputs.
+        y_val: their labels.
+        x_test: test inputs, or None.
+        y_test: their labels, or None.
         classes: the classes' names; `classes[i]` is what label `i` stands for.
         normalizer: the map from stored to network inputs, fitted on the training rows alone.
         image_shape: `(height, width)` or `(channels, height, width)` where rows are images.
@@ -144,6 +159,11 @@ def check_examples(
     Raises:
         ValueError: a wrong shape, no rows, a NaN or infinite input, or a label outside `[0, num_classes)`.
         TypeError: `y` is not of an integer type.
+
+    >>> import numpy as np
+    >>> check_examples(np.ones((2, 3)), np.array([0, 5]), num_classes=3)
+    Traceback (most recent call last):
+    ValueError: data: y[1] is 5; labels must lie in [0, 3)
     """
     if x.ndim != 2 or (features is not None and x.shape[1] != features):
         raise ValueError(f"{what}: x has shape {x.shape}; it must be (rows, {features or 'features'})")
@@ -168,6 +188,11 @@ def hold_out(x: np.ndarray, y: np.ndarray, fraction: float, *, seed: int = 0) ->
 
     Raises:
         ValueError: too few rows for each part to hold one.
+
+    >>> import numpy as np
+    >>> x, y, x_held, y_held = hold_out(np.ones((10, 3)), np.zeros(10, int), 0.2)
+    >>> x.shape, x_held.shape
+    ((8, 3), (2, 3))
     """
     held = round(len(x) * fraction)
     if not 0 < held < len(x):
@@ -193,6 +218,9 @@ def load(name: str, *, data_dir: str | Path | None = None, label: str | int | No
         FormatError: a corrupted or truncated file.
         FileNotFoundError: a file that is not there.
         OSError: a download that failed.
+
+    >>> load("digits").x_test.shape
+    (300, 64)
     """
     from jaxfc.datasets import LOADERS, tables
 

@@ -8,15 +8,43 @@ from typing import Any
 
 
 class FormatError(ValueError):
-    """A file does not hold what its kind promises: corrupted, truncated, or of another format."""
+    """A file does not hold what its kind promises: corrupted, truncated, or of another format.
+
+    >>> import tempfile
+    >>> from jaxfc import Model
+    >>> with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+    ...     try:
+    ...         Model.load(file.name)
+    ...     except FormatError:
+    ...         print("no model")
+    no model
+    """
 
 
 class DivergenceError(FloatingPointError):
-    """A training loss became NaN or infinite."""
+    """A training loss became NaN or infinite.
+
+    >>> from jaxfc import FCNet, fit, load
+    >>> try:
+    ...     fit(FCNet(64, (8,), 10), "sgd", load("digits"), hyper={"learning_rate": 1e30}, epochs=1, verbose=False)
+    ... except DivergenceError as error:
+    ...     print(str(error)[:19])
+    the loss became nan
+    """
 
 
 class PrecisionError(ValueError):
-    """Float64 was asked for while JAX's 64-bit mode is off."""
+    """Float64 was asked for while JAX's 64-bit mode is off.
+
+    >>> import jax
+    >>> from jaxfc import FCNet, init
+    >>> net = FCNet(4, (8,), 3, param_dtype="float64")
+    >>> try:
+    ...     init(net, jax.random.key(0))
+    ... except PrecisionError as error:
+    ...     print(str(error)[:25])
+    float64 needs 64-bit mode
+    """
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> ValueError:
@@ -46,6 +74,10 @@ def check_number(
     Raises:
         TypeError: a string, a bool, or another thing that is not a number.
         ValueError: not finite, or out of range.
+
+    >>> check_number("momentum", 1.5, low=0, high=1)
+    Traceback (most recent call last):
+    ValueError: momentum=1.5 must be a finite number in [0, 1]
     """
     if hasattr(value, "dtype") and not isinstance(value, numbers.Real):
         return

@@ -79,6 +79,11 @@ def affine_forward(
 
     Raises:
         ValueError: the shapes do not fit.
+
+    >>> x, w, b = jnp.array([[1.0, 2.0]]), jnp.array([[3.0], [4.0]]), jnp.array([0.5])
+    >>> out, cache = affine_forward(x, w, b)
+    >>> print(out, affine(x, w, b))
+    [[11.5]] [[11.5]]
     """
     wide = _wide(x)
     out = jnp.matmul(x, w.astype(x.dtype), preferred_element_type=wide) + b.astype(wide)
@@ -94,6 +99,11 @@ def affine_backward(dout: Float[Array, "batch out"], cache: tuple) -> tuple[Arra
 
     A check that needs no calculus: each product is the only one of $dy$ and the other factor whose
     shape is right.
+
+    >>> _, cache = affine_forward(jnp.array([[1.0, 2.0]]), jnp.array([[3.0], [4.0]]), jnp.array([0.5]))
+    >>> dx, dw, db = affine_backward(jnp.ones((1, 1)), cache)
+    >>> print(dx, dw.T, db)
+    [[3. 4.]] [[1. 2.]] [1.]
     """
     x, w, b = cache
     dx = jnp.matmul(dout, w.astype(dout.dtype).T, preferred_element_type=_wide(x)).astype(x.dtype)
@@ -125,59 +135,114 @@ affine = differentiable(affine_forward, affine_backward, inputs=3, check=_check_
 
 
 def relu_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], tuple]:
-    r"""Rectified linear unit, $y = \max(x, 0)$ (Nair and Hinton, 2010)."""
+    r"""Rectified linear unit, $y = \max(x, 0)$ (Nair and Hinton, 2010).
+
+    >>> x = jnp.array([-1.0, 2.0])
+    >>> out, cache = relu_forward(x)
+    >>> print(out, relu(x))
+    [0. 2.] [0. 2.]
+    """
     return jnp.maximum(x, 0), (x,)
 
 
 def relu_backward(dout: Float[Array, "..."], cache: tuple) -> Array:
-    r"""$dx = dy \cdot [x > 0]$. At the kink, where no derivative exists, it is taken to be 0."""
+    r"""$dx = dy \cdot [x > 0]$. At the kink, where no derivative exists, it is taken to be 0.
+
+    >>> _, cache = relu_forward(jnp.array([-1.0, 2.0]))
+    >>> print(relu_backward(jnp.ones(2), cache))
+    [0. 1.]
+    """
     (x,) = cache
     return jnp.where(x > 0, dout, 0)
 
 
 def leaky_relu_forward(x: Float[Array, "..."], slope: Number = 0.01) -> tuple[Float[Array, "..."], tuple]:
-    r"""Leaky ReLU, $y = x$ for $x > 0$ and $s x$ elsewhere (Maas, Hannun and Ng, 2013)."""
+    r"""Leaky ReLU, $y = x$ for $x > 0$ and $s x$ elsewhere (Maas, Hannun and Ng, 2013).
+
+    >>> x = jnp.array([-1.0, 2.0])
+    >>> out, cache = leaky_relu_forward(x, slope=0.5)
+    >>> print(out, leaky_relu(x, slope=0.5))
+    [-0.5  2. ] [-0.5  2. ]
+    """
     slope = jnp.asarray(slope, x.dtype)
     return jnp.where(x > 0, x, slope * x), (x, slope)
 
 
 def leaky_relu_backward(dout: Float[Array, "..."], cache: tuple) -> Array:
-    r"""$dx = dy$ for $x > 0$ and $s\, dy$ elsewhere, at the kink too."""
+    r"""$dx = dy$ for $x > 0$ and $s\, dy$ elsewhere, at the kink too.
+
+    >>> _, cache = leaky_relu_forward(jnp.array([-1.0, 2.0]), slope=0.5)
+    >>> print(leaky_relu_backward(jnp.ones(2), cache))
+    [0.5 1. ]
+    """
     x, slope = cache
     return jnp.where(x > 0, dout, slope * dout)
 
 
 def tanh_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], tuple]:
-    r"""Hyperbolic tangent, $y = \tanh x$."""
+    r"""Hyperbolic tangent, $y = \tanh x$.
+
+    >>> x = jnp.array([0.0, 100.0])
+    >>> out, cache = tanh_forward(x)
+    >>> print(out, tanh(x))
+    [0. 1.] [0. 1.]
+    """
     out = jnp.tanh(x)
     return out, (out,)
 
 
 def tanh_backward(dout: Float[Array, "..."], cache: tuple) -> Array:
-    r"""$\tanh' = 1 - \tanh^2$, so the output is all that is kept: $dx = dy (1 - y^2)$."""
+    r"""$\tanh' = 1 - \tanh^2$, so the output is all that is kept: $dx = dy (1 - y^2)$.
+
+    >>> _, cache = tanh_forward(jnp.zeros(2))
+    >>> print(tanh_backward(jnp.array([1.0, 2.0]), cache))
+    [1. 2.]
+    """
     (out,) = cache
     return dout * (1 - out * out)
 
 
 def sigmoid_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], tuple]:
-    r"""Logistic function, $y = \sigma(x) = 1 / (1 + e^{-x})$, computed without overflow."""
+    r"""Logistic function, $y = \sigma(x) = 1 / (1 + e^{-x})$, computed without overflow.
+
+    >>> x = jnp.array([0.0, 100.0])
+    >>> out, cache = sigmoid_forward(x)
+    >>> print(out, sigmoid(x))
+    [0.5 1. ] [0.5 1. ]
+    """
     out = jax.nn.sigmoid(x)
     return out, (out,)
 
 
 def sigmoid_backward(dout: Float[Array, "..."], cache: tuple) -> Array:
-    r"""$\sigma' = \sigma (1 - \sigma)$, hence $dx = dy \, y (1 - y)$."""
+    r"""$\sigma' = \sigma (1 - \sigma)$, hence $dx = dy \, y (1 - y)$.
+
+    >>> _, cache = sigmoid_forward(jnp.zeros(2))
+    >>> print(sigmoid_backward(jnp.array([1.0, 2.0]), cache))
+    [0.25 0.5 ]
+    """
     (out,) = cache
     return dout * out * (1 - out)
 
 
 def silu_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], tuple]:
-    r"""Sigmoid-weighted linear unit or swish, $y = x\, \sigma(x)$ (Elfwing, Uchibe and Doya, 2017)."""
+    r"""Sigmoid-weighted linear unit or swish, $y = x\, \sigma(x)$ (Elfwing, Uchibe and Doya, 2017).
+
+    >>> x = jnp.array([0.0, 100.0])
+    >>> out, cache = silu_forward(x)
+    >>> print(out, silu(x))
+    [  0. 100.] [  0. 100.]
+    """
     return x * jax.nn.sigmoid(x), (x,)
 
 
 def silu_backward(dout: Float[Array, "..."], cache: tuple) -> Array:
-    r"""By the product rule, $dx = dy\, \sigma(x) \left(1 + x (1 - \sigma(x))\right)$."""
+    r"""By the product rule, $dx = dy\, \sigma(x) \left(1 + x (1 - \sigma(x))\right)$.
+
+    >>> _, cache = silu_forward(jnp.zeros(2))
+    >>> print(silu_backward(jnp.array([1.0, 2.0]), cache))
+    [0.5 1. ]
+    """
     (x,) = cache
     gate = jax.nn.sigmoid(x)
     return dout * gate * (1 + x * (1 - gate))
@@ -187,12 +252,22 @@ def gelu_forward(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], tuple]:
     r"""Gaussian error linear unit, $y = x\, \Phi(x)$ with the normal CDF $\Phi$ (Hendrycks and Gimpel, 2016).
 
     The exact function, with erf; not its approximation by tanh.
+
+    >>> x = jnp.array([0.0, 100.0])
+    >>> out, cache = gelu_forward(x)
+    >>> print(out, gelu(x))
+    [  0. 100.] [  0. 100.]
     """
     return x * _normal_cdf(x), (x,)
 
 
 def gelu_backward(dout: Float[Array, "..."], cache: tuple) -> Array:
-    r"""$\Phi' = \varphi$, the normal density, hence $dx = dy \left(\Phi(x) + x\, \varphi(x)\right)$."""
+    r"""$\Phi' = \varphi$, the normal density, hence $dx = dy \left(\Phi(x) + x\, \varphi(x)\right)$.
+
+    >>> _, cache = gelu_forward(jnp.zeros(2))
+    >>> print(gelu_backward(jnp.array([1.0, 2.0]), cache))
+    [0.5 1. ]
+    """
     (x,) = cache
     density = jnp.exp(-0.5 * x * x) * (2 * jnp.pi) ** -0.5
     return dout * (_normal_cdf(x) + x * density)
@@ -251,6 +326,12 @@ def batchnorm_forward(
 
     Raises:
         ValueError: the shapes do not fit.
+
+    >>> x, gamma, beta = jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1)
+    >>> (out, (mean, var)), cache = batchnorm_forward(x, gamma, beta, jnp.zeros(1), jnp.ones(1))
+    >>> print(np.asarray(out).T.round(3), np.asarray(mean).round(3))
+    [[-1.  1.]] [0.2]
+    >>> out, (mean, var) = batchnorm(x, gamma, beta, jnp.zeros(1), jnp.ones(1))
     """
     wide = _wide(x)
     mean = jnp.mean(x, axis=0, dtype=wide)
@@ -284,6 +365,12 @@ def batchnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Featu
 
     In words: take from $dy$ its mean and its component along $\hat x$, the two directions in which
     the normalized output cannot move.
+
+    >>> x = jnp.array([[1.0], [3.0], [8.0]])
+    >>> _, cache = batchnorm_forward(x, jnp.ones(1), jnp.zeros(1), jnp.zeros(1), jnp.ones(1))
+    >>> dx, dgamma, dbeta = batchnorm_backward(jnp.array([[1.0], [0.0], [0.0]]), cache)
+    >>> print(dbeta, jnp.abs(dx.sum(axis=0)) < 1e-6)
+    [1.] [ True]
     """
     x, mean, inv_std, gamma, beta = cache
     wide = mean.dtype
@@ -304,6 +391,11 @@ def batchnorm_test_forward(
     r"""Batch normalization, test mode: with the running mean and variance, so that no row sees another.
 
     $$y = \gamma \hat x + \beta, \qquad \hat x = (x - r_\mu) / \sqrt{r_v + \epsilon} .$$
+
+    >>> x, gamma, beta, mean, var = jnp.array([[5.0]]), jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.array([4.0])
+    >>> out, cache = batchnorm_test_forward(x, gamma, beta, mean, var)
+    >>> print(np.asarray(out).round(3), bool((batchnorm_test(x, gamma, beta, mean, var) == out).all()))
+    [[2.]] True
     """
     wide = _wide(x)
     inv_std = lax.rsqrt(running_var.astype(wide) + jnp.asarray(eps, wide))
@@ -313,7 +405,13 @@ def batchnorm_test_forward(
 
 
 def batchnorm_test_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Feature]:
-    r"""VJP of test-mode batch normalization: the statistics are constants, so $dx = \gamma s\, dy$."""
+    r"""VJP of test-mode batch normalization: the statistics are constants, so $dx = \gamma s\, dy$.
+
+    >>> _, cache = batchnorm_test_forward(jnp.ones((1, 1)), jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.array([4.0]))
+    >>> dx, dgamma, dbeta = batchnorm_test_backward(jnp.ones((1, 1)), cache)
+    >>> print(np.asarray(dx).round(3))
+    [[0.5]]
+    """
     x, mean, inv_std, gamma, beta = cache
     wide = inv_std.dtype
     dout = dout.astype(wide)
@@ -335,6 +433,11 @@ def layernorm_forward(x: Batch, gamma: Feature, beta: Feature, eps: Number = 1e-
 
     Raises:
         ValueError: the shapes do not fit.
+
+    >>> x, gamma, beta = jnp.array([[1.0, 3.0]]), jnp.ones(2), jnp.zeros(2)
+    >>> out, cache = layernorm_forward(x, gamma, beta)
+    >>> print(np.asarray(out).round(3), bool((layernorm(x, gamma, beta) == out).all()))
+    [[-1.  1.]] True
     """
     wide = _wide(x)
     centred = x.astype(wide) - jnp.mean(x, axis=1, keepdims=True, dtype=wide)
@@ -352,6 +455,11 @@ def layernorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Featu
     the sum, it stays inside: with $d\hat x = \gamma\, dy$ and means over the features,
 
     $$dx = s \left(d\hat x - \overline{d\hat x} - \hat x\, \overline{d\hat x\, \hat x}\right) .$$
+
+    >>> _, cache = layernorm_forward(jnp.array([[1.0, 3.0, 8.0]]), jnp.ones(3), jnp.zeros(3))
+    >>> dx, dgamma, dbeta = layernorm_backward(jnp.array([[1.0, 0.0, 0.0]]), cache)
+    >>> print(dbeta, jnp.abs(dx.sum(axis=1)) < 1e-6)
+    [1. 0. 0.] [ True]
     """
     normalized, inv_std, gamma, beta = cache
     dtype, dout = dout.dtype, dout.astype(normalized.dtype)
@@ -381,6 +489,10 @@ def dropout_mask(
     From a key, entries are kept where 16 random bits fall below a threshold: the ratio is rounded to
     a multiple of 1/65536 (and the factor is that ratio's, so that the expectation is exact). A mask
     given in place of a key is used as it is.
+
+    >>> mask, scale = dropout_mask(0.5, jax.random.key(0), (2, 4))
+    >>> mask.shape, float(scale)
+    ((2, 4), 2.0)
     """
     keep_ratio = jnp.asarray(keep_ratio, dtype)
     if noise.dtype == jnp.bool_:
@@ -404,6 +516,13 @@ def dropout_forward(x: Batch, keep_ratio: Number, noise: Noise) -> tuple[Batch, 
 
     Raises:
         ValueError: `keep_ratio` is a number outside (0, 1].
+
+    >>> x, mask = jnp.ones((1, 3)), jnp.array([[True, False, True]])
+    >>> out, cache = dropout_forward(x, 0.5, mask)
+    >>> print(out, dropout(x, 0.5, mask))
+    [[2. 0. 2.]] [[2. 0. 2.]]
+    >>> print(dropout(x, 0.5, jax.random.key(0)).shape)
+    (1, 3)
     """
     return _dropout(x, keep_ratio, noise), (keep_ratio, noise)
 
@@ -412,6 +531,10 @@ def dropout_backward(dout: Batch, cache: tuple) -> Batch:
     r"""$y$ is linear in $x$, so $dx = m \odot dy / p$, with the same mask: drawn again, from the same key.
 
     Drawing twice costs less than writing the mask to memory and reading it back.
+
+    >>> _, cache = dropout_forward(jnp.ones((1, 3)), 0.5, jnp.array([[True, False, True]]))
+    >>> print(dropout_backward(jnp.ones((1, 3)), cache))
+    [[2. 0. 2.]]
     """
     return _dropout(dout, *cache)
 
@@ -457,6 +580,11 @@ def softmax_loss_forward(
     Raises:
         TypeError: labels that are not integers.
         ValueError: shapes that do not fit, or (outside of `jit`) a label out of range.
+
+    >>> scores, y = jnp.zeros((2, 10)), jnp.array([3, 7])
+    >>> loss, cache = softmax_loss_forward(scores, y)
+    >>> print(f"{loss:.4f} {softmax_loss(scores, y):.4f}")
+    2.3026 2.3026
     """
     wide = _wide(scores)
     shifted = scores.astype(wide) - lax.stop_gradient(jnp.max(scores, axis=1, keepdims=True)).astype(wide)
@@ -474,6 +602,10 @@ def softmax_loss_backward(dout: Scalar, cache: tuple) -> Scores:
     term's derivative by $s_c$ is $p_c$, the second's is $t_c$; hence
 
     $$ds_{ic} = \frac{w_i}{W} (p_{ic} - t_{ic})\, dL .$$
+
+    >>> _, cache = softmax_loss_forward(jnp.zeros((1, 4)), jnp.array([1]))
+    >>> print(np.asarray(softmax_loss_backward(jnp.ones(()), cache)).round(3))
+    [[ 0.25 -0.75  0.25  0.25]]
     """
     log_p, y, shares, label_smoothing, scores = cache
     targets = _targets(y, log_p.shape[1], label_smoothing, log_p.dtype)
@@ -488,6 +620,11 @@ def svm_loss_forward(scores: Scores, y: Labels, weights: Float[Array, " batch"] 
     $$L = \frac{1}{W} \sum_i w_i \sum_{c \ne y_i} \max(0,\; s_{ic} - s_{i y_i} + 1) .$$
 
     Arguments, results and errors are those of `softmax_loss_forward`, without smoothing.
+
+    >>> scores, y = jnp.zeros((2, 10)), jnp.array([3, 7])
+    >>> loss, cache = svm_loss_forward(scores, y)
+    >>> print(loss, svm_loss(scores, y))
+    9.0 9.0
     """
     wide = _wide(scores)
     right = _one_hot(y, scores.shape[1])
@@ -502,6 +639,10 @@ def svm_loss_backward(dout: Scalar, cache: tuple) -> Scores:
 
     Each violated margin (a positive term) has derivative 1 by its own score and -1 by the right
     class's; so the right class gets minus the number of violations.
+
+    >>> _, cache = svm_loss_forward(jnp.zeros((1, 4)), jnp.array([1]))
+    >>> print(svm_loss_backward(jnp.ones(()), cache))
+    [[ 1. -3.  1.  1.]]
     """
     margins, y, shares, scores = cache
     violated = (margins > 0).astype(margins.dtype)
@@ -511,13 +652,24 @@ def svm_loss_backward(dout: Scalar, cache: tuple) -> Scores:
 
 
 def l2_penalty_forward(w: Float[Array, "..."], reg: Number) -> tuple[Scalar, tuple]:
-    r"""L2 regularization of strength $\lambda$, $L = \tfrac{\lambda}{2} \sum w^2$."""
+    r"""L2 regularization of strength $\lambda$, $L = \tfrac{\lambda}{2} \sum w^2$.
+
+    >>> w = jnp.full((2, 2), 3.0)
+    >>> loss, cache = l2_penalty_forward(w, 0.5)
+    >>> print(loss, l2_penalty(w, 0.5))
+    9.0 9.0
+    """
     reg = jnp.asarray(reg, _wide(w))
     return 0.5 * reg * jnp.sum(jnp.square(w.astype(reg.dtype))), (w, reg)
 
 
 def l2_penalty_backward(dout: Scalar, cache: tuple) -> Array:
-    r"""$dw = \lambda w\, dL$; the factor one half is there for this."""
+    r"""$dw = \lambda w\, dL$; the factor one half is there for this.
+
+    >>> _, cache = l2_penalty_forward(jnp.full((1, 2), 3.0), 0.5)
+    >>> print(l2_penalty_backward(jnp.ones(()), cache))
+    [[1.5 1.5]]
+    """
     w, reg = cache
     return (dout * reg * w).astype(w.dtype)
 

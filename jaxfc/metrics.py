@@ -18,13 +18,24 @@ def confusion_matrix(
 
 
 def class_accuracies(confusion: Int[np.ndarray, "classes classes"]) -> Float[np.ndarray, " classes"]:
-    """The fraction of each class's rows predicted right; NaN for a class without rows."""
+    """The fraction of each class's rows predicted right; NaN for a class without rows.
+
+    >>> class_accuracies(np.array([[1, 1], [0, 4]]))
+    array([0.5, 1. ])
+    """
     rows = confusion.sum(axis=1)
     return np.divide(confusion.diagonal(), rows, out=np.full(len(rows), np.nan), where=rows > 0)
 
 
 def confusion_table(confusion: Int[np.ndarray, "classes classes"], classes: tuple[str, ...]) -> str:
-    """A table with a line for each true class: its accuracy, its rows, and how they were predicted."""
+    """A table with a line for each true class: its accuracy, its rows, and how they were predicted.
+
+    >>> print(confusion_table(np.array([[1, 1], [0, 4]]), ("cat", "dog")))
+        class  accuracy   rows  predicted as
+                                  0   1
+      0   cat    0.5000      2    1   1
+      1   dog    1.0000      4    .   4
+    """
     name_width = max(5, *map(len, classes))
     width = max(4, len(str(confusion.max())) + 1)
     # Columns are headed by numbers: names would not fit.

@@ -31,7 +31,12 @@ Masks = Sequence[Bool[Array, "batch _"]]
 
 
 class RunningStats(NamedTuple):
-    """The running mean and variance of one batchnorm layer, each `(features,)`."""
+    """The running mean and variance of one batchnorm layer, each `(features,)`.
+
+    >>> params, (first,) = init(FCNet(4, (8,), 3, normalization="batchnorm"), jax.random.key(0))
+    >>> first.mean.shape, first.var.shape
+    ((8,), (8,))
+    """
 
     mean: Float[Array, " features"]
     var: Float[Array, " features"]
@@ -162,6 +167,10 @@ def init(net: FCNet, key: Key[Array, ""]) -> tuple[Params, Stats]:
 
     Raises:
         PrecisionError: a float64 network while JAX's 64-bit mode is off.
+
+    >>> params, stats = init(FCNet(4, (8,), 3, normalization="layernorm"), jax.random.key(0))
+    >>> [{name: value.shape for name, value in layer.items()} for layer in params]
+    [{'w': (4, 8), 'b': (8,), 'gamma': (8,), 'beta': (8,)}, {'w': (8, 3), 'b': (3,)}]
     """
     if "float64" in (net.param_dtype, net.compute_dtype) and not jax.config.jax_enable_x64:
         raise PrecisionError("float64 needs 64-bit mode: jax.config.update('jax_enable_x64', True) at the start")
@@ -217,6 +226,12 @@ def apply(
 
     Raises:
         ValueError: `x` does not have `net.input_dim` features, or a key is missing.
+
+    >>> net = FCNet(4, (8,), 3, normalization="batchnorm", dropout_keep_ratio=0.5)
+    >>> params, stats = init(net, jax.random.key(0))
+    >>> scores, stats = apply(net, params, stats, jnp.ones((5, 4)), key=jax.random.key(1), train=True)
+    >>> scores.shape, len(stats)
+    ((5, 3), 1)
     """
     if x.ndim != 2 or x.shape[1] != net.input_dim:
         raise ValueError(f"x has shape {x.shape}; this network takes (batch, {net.input_dim})")
@@ -267,6 +282,13 @@ def loss(
     Raises:
         ValueError: as `apply`; and labels that do not fit (out of range: outside of `jit` only).
         TypeError: labels that are not integers.
+
+    >>> net = FCNet(4, (8,), 3)
+    >>> params, stats = init(net, jax.random.key(0))
+    >>> gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
+    >>> (value, stats), grads = gradient(net, params, stats, jnp.ones((2, 4)), jnp.array([0, 2]))
+    >>> grads[0]["w"].shape
+    (4, 8)
     """
     scores, stats = apply(net, params, stats, x, key=key, train=True)
     value = layers.softmax_loss(scores, jnp.asarray(y), weights, net.label_smoothing)
@@ -276,14 +298,25 @@ def loss(
 
 
 def predict_proba(net: FCNet, params: Params, stats: Stats, x: Num[Array | np.ndarray, "batch features"]) -> Scores:
-    """Class probabilities, the softmax of the test-mode scores: `(batch, classes)`."""
+    """Class probabilities, the softmax of the test-mode scores: `(batch, classes)`.
+
+    >>> net = FCNet(4, (8,), 3, weight_scale=0.0)
+    >>> print(np.asarray(predict_proba(net, *init(net, jax.random.key(0)), jnp.ones((1, 4)))).round(3))
+    [[0.333 0.333 0.333]]
+    """
     return jax.nn.softmax(apply(net, params, stats, x)[0])
 
 
 def predict(
     net: FCNet, params: Params, stats: Stats, x: Num[Array | np.ndarray, "batch features"]
 ) -> Integer[Array, " batch"]:
-    """The class of the highest test-mode score, for each row."""
+    """The class of the highest test-mode score, for each row.
+
+    >>> net = FCNet(2, (), 2)
+    >>> params = [{"w": jnp.eye(2), "b": jnp.zeros(2)}]
+    >>> print(predict(net, params, (), jnp.array([[1.0, 0.0], [0.0, 1.0]])))
+    [0 1]
+    """
     return jnp.argmax(apply(net, params, stats, x)[0], axis=1)
 
 

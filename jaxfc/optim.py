@@ -29,7 +29,11 @@ Hyper = Real[ArrayLike, ""]
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """What every rule offers. Rules are hashable: they are static arguments of a compiled program."""
+    """What every rule offers. Rules are hashable: they are static arguments of a compiled program.
+
+    >>> isinstance(adam, UpdateRule), isinstance(Clipped(adam), UpdateRule)
+    (True, True)
+    """
 
     def init(self, params: Tree, **hyper: float) -> Any:
         """Return the state to start from, with hyper-parameters other than the defaults by keyword."""
@@ -129,7 +133,11 @@ def _each(update: Callable, params: Tree, grads: Tree, *slots: Tree, **hyper: Ar
 
 
 class SGDState(NamedTuple):
-    """State of `sgd`."""
+    """State of `sgd`.
+
+    >>> sgd.init({"w": jnp.ones(2)}, learning_rate=0.5)
+    SGDState(learning_rate=Array(0.5, dtype=float32))
+    """
 
     learning_rate: Number
 
@@ -140,13 +148,27 @@ def _sgd_init(params: Tree, learning_rate: Hyper = 1e-2) -> SGDState:
 
 @_rule(_sgd_init)
 def sgd(params: Tree, grads: Tree, state: SGDState) -> tuple[Tree, SGDState]:
-    r"""Stochastic gradient descent, $w \leftarrow w - \eta g$."""
+    r"""Stochastic gradient descent, $w \leftarrow w - \eta g$.
+
+    Hyper-parameters: `learning_rate` 1e-2.
+
+    >>> params = {"w": jnp.array([1.0, 2.0])}
+    >>> state = sgd.init(params, learning_rate=0.5)
+    >>> params, state = sgd(params, {"w": jnp.array([1.0, -1.0])}, state)
+    >>> print(params["w"])
+    [0.5 2.5]
+    """
     (params,) = _each(lambda w, g, lr: (w - lr * g,), params, grads, lr=state.learning_rate)
     return params, state
 
 
 class MomentumState(NamedTuple):
-    """State of `sgd_momentum` and `nesterov`."""
+    """State of `sgd_momentum` and `nesterov`.
+
+    >>> state = sgd_momentum.init({"w": jnp.ones(2)})
+    >>> print(state.momentum, state.velocity["w"])
+    0.9 [0. 0.]
+    """
 
     learning_rate: Number
     momentum: Number
@@ -159,7 +181,17 @@ def _momentum_init(params: Tree, learning_rate: Hyper = 1e-2, momentum: Hyper = 
 
 @_rule(_momentum_init)
 def sgd_momentum(params: Tree, grads: Tree, state: MomentumState) -> tuple[Tree, MomentumState]:
-    r"""SGD with momentum (Polyak, 1964): $v \leftarrow \mu v - \eta g, \quad w \leftarrow w + v$."""
+    r"""SGD with momentum (Polyak, 1964): $v \leftarrow \mu v - \eta g, \quad w \leftarrow w + v$.
+
+    Hyper-parameters: `learning_rate` 1e-2, `momentum` $\mu$ 0.9.
+
+    >>> params, grads = {"w": jnp.array(1.0)}, {"w": jnp.array(1.0)}
+    >>> state = sgd_momentum.init(params, learning_rate=0.5, momentum=0.5)
+    >>> for _ in range(2):
+    ...     params, state = sgd_momentum(params, grads, state)
+    >>> print(params["w"], state.velocity["w"])
+    -0.25 -0.75
+    """
 
     def update(w: Array, g: Array, v: Array, lr: Array, mu: Array) -> tuple[Array, Array]:
         v = mu * v - lr * g
@@ -174,6 +206,13 @@ def nesterov(params: Tree, grads: Tree, state: MomentumState) -> tuple[Tree, Mom
     r"""SGD with Nesterov momentum: $v \leftarrow \mu v - \eta g, \quad w \leftarrow w + \mu v - \eta g$.
 
     Written for the point looked ahead to, at which the gradient is taken (Bengio et al., 2012).
+
+    Hyper-parameters: `learning_rate` 1e-2, `momentum` $\mu$ 0.9.
+
+    >>> params, grads = {"w": jnp.array(1.0)}, {"w": jnp.array(1.0)}
+    >>> params, state = nesterov(params, grads, nesterov.init(params, learning_rate=0.5, momentum=0.5))
+    >>> print(params["w"])
+    0.25
     """
 
     def update(w: Array, g: Array, v: Array, lr: Array, mu: Array) -> tuple[Array, Array]:
@@ -185,7 +224,11 @@ def nesterov(params: Tree, grads: Tree, state: MomentumState) -> tuple[Tree, Mom
 
 
 class AdagradState(NamedTuple):
-    """State of `adagrad`."""
+    """State of `adagrad`.
+
+    >>> print(adagrad.init({"w": jnp.ones(2)}).cache["w"])
+    [0. 0.]
+    """
 
     learning_rate: Number
     epsilon: Number
@@ -203,6 +246,13 @@ def adagrad(params: Tree, grads: Tree, state: AdagradState) -> tuple[Tree, Adagr
     $$c \leftarrow c + g^2, \qquad w \leftarrow w - \eta g / (\sqrt c + \epsilon) .$$
 
     The cache only grows, so steps only shrink.
+
+    Hyper-parameters: `learning_rate` 1e-2, `epsilon` $\epsilon$ 1e-8.
+
+    >>> params, grads = {"w": jnp.array(1.0)}, {"w": jnp.array(4.0)}
+    >>> params, state = adagrad(params, grads, adagrad.init(params, learning_rate=0.5))
+    >>> print(f"{params['w']:.3f}", state.cache["w"])
+    0.500 16.0
     """
 
     def update(w: Array, g: Array, c: Array, lr: Array, eps: Array) -> tuple[Array, Array]:
@@ -214,7 +264,12 @@ def adagrad(params: Tree, grads: Tree, state: AdagradState) -> tuple[Tree, Adagr
 
 
 class RMSPropState(NamedTuple):
-    """State of `rmsprop`."""
+    """State of `rmsprop`.
+
+    >>> state = rmsprop.init({"w": jnp.ones(2)}, decay_rate=0.5)
+    >>> print(state.decay_rate, state.cache["w"])
+    0.5 [0. 0.]
+    """
 
     learning_rate: Number
     decay_rate: Number
@@ -234,6 +289,13 @@ def rmsprop(params: Tree, grads: Tree, state: RMSPropState) -> tuple[Tree, RMSPr
     r"""RMSProp (Tieleman and Hinton, 2012).
 
     $$c \leftarrow \rho c + (1 - \rho) g^2, \qquad w \leftarrow w - \eta g / (\sqrt c + \epsilon) .$$
+
+    Hyper-parameters: `learning_rate` 1e-2, `decay_rate` $\rho$ 0.99, `epsilon` $\epsilon$ 1e-8.
+
+    >>> params, grads = {"w": jnp.array(1.0)}, {"w": jnp.array(4.0)}
+    >>> params, state = rmsprop(params, grads, rmsprop.init(params, learning_rate=0.5, decay_rate=0.75))
+    >>> print(f"{abs(params['w']):.3f}", state.cache["w"])
+    0.000 4.0
     """
 
     def update(w: Array, g: Array, c: Array, lr: Array, rho: Array, eps: Array) -> tuple[Array, Array]:
@@ -246,7 +308,13 @@ def rmsprop(params: Tree, grads: Tree, state: RMSPropState) -> tuple[Tree, RMSPr
 
 
 class AdamState(NamedTuple):
-    """State of `adam` and `adamw`; `weight_decay` is 0 in the former."""
+    """State of `adam` and `adamw`; `weight_decay` is 0 in the former.
+
+    >>> state = adam.init({"w": jnp.ones(2)}, learning_rate=0.5)
+    >>> state = state._replace(learning_rate=state.learning_rate / 2)
+    >>> print(state.learning_rate, state.step, state.m["w"])
+    0.25 0 [0. 0.]
+    """
 
     learning_rate: Number
     beta1: Number
@@ -301,6 +369,13 @@ def adam(params: Tree, grads: Tree, state: AdamState) -> tuple[Tree, AdamState]:
 
     $$m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
       w \leftarrow w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon} .$$
+
+    Hyper-parameters: `learning_rate` 1e-3, `beta1` 0.9, `beta2` 0.999, `epsilon` $\epsilon$ 1e-8.
+
+    >>> params, grads = {"w": jnp.array(1.0)}, {"w": jnp.array(4.0)}
+    >>> params, state = adam(params, grads, adam.init(params, learning_rate=0.5))
+    >>> print(f"{params['w']:.3f}", state.step)
+    0.500 1
     """
     return _adam_update(params, grads, state, decay=False)
 
@@ -310,12 +385,23 @@ def adamw(params: Tree, grads: Tree, state: AdamState) -> tuple[Tree, AdamState]
     r"""Adam with decoupled weight decay $\lambda$ (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1711.05101).
 
     Adam's update, and $-\eta \lambda w$ beside it, on every parameter.
+
+    Hyper-parameters: those of `adam`, and `weight_decay` $\lambda$ 1e-2.
+
+    >>> params, grads = {"w": jnp.array(1.0)}, {"w": jnp.array(0.0)}
+    >>> params, state = adamw(params, grads, adamw.init(params, learning_rate=0.5, weight_decay=0.5))
+    >>> print(params["w"])
+    0.75
     """
     return _adam_update(params, grads, state, decay=True)
 
 
 class LionState(NamedTuple):
-    """State of `lion`."""
+    """State of `lion`.
+
+    >>> print(lion.init({"w": jnp.ones(2)}).m["w"])
+    [0. 0.]
+    """
 
     learning_rate: Number
     beta1: Number
@@ -337,6 +423,13 @@ def lion(params: Tree, grads: Tree, state: LionState) -> tuple[Tree, LionState]:
 
     $$w \leftarrow w - \eta \left(\mathrm{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda w\right), \quad
       m \leftarrow \beta_2 m + (1 - \beta_2) g .$$
+
+    Hyper-parameters: `learning_rate` 1e-4, `beta1` 0.9, `beta2` 0.99, `weight_decay` $\lambda$ 1e-3.
+
+    >>> params, grads = {"w": jnp.array([1.0, 1.0])}, {"w": jnp.array([4.0, -0.1])}
+    >>> params, state = lion(params, grads, lion.init(params, learning_rate=0.5, weight_decay=0.0))
+    >>> print(params["w"])
+    [0.5 1.5]
     """
 
     def update(w, g, m, lr, b1, b2, decay):
@@ -358,6 +451,9 @@ def rule(name: str) -> Rule:
 
     Raises:
         ValueError: there is none; the nearest name is given.
+
+    >>> rule("adam") is adam, rule("adam").hyper
+    (True, ('learning_rate', 'beta1', 'beta2', 'epsilon'))
     """
     if name not in RULES:
         raise unknown_name("update rule", name, RULES)
@@ -370,19 +466,32 @@ def rule(name: str) -> Rule:
 
 
 def global_norm(grads: Tree) -> Number:
-    r"""The Euclidean norm of all entries of all leaves, $\|g\| = \sqrt{\sum_k \sum g_k^2}$."""
+    r"""The Euclidean norm of all entries of all leaves, $\|g\| = \sqrt{\sum_k \sum g_k^2}$.
+
+    >>> print(global_norm([{"w": jnp.array([3.0])}, {"w": jnp.array([4.0])}]))
+    5.0
+    """
     return jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(_wide(g)))) for g in jax.tree.leaves(grads)))
 
 
 def clip_by_global_norm(grads: Tree, max_norm: Hyper) -> Tree:
-    r"""Scale gradients down to a global norm of at most $c$, $g \min(1, c / \|g\|)$ (Pascanu et al., 2013)."""
+    r"""Scale gradients down to a global norm of at most $c$, $g \min(1, c / \|g\|)$ (Pascanu et al., 2013).
+
+    >>> print(clip_by_global_norm({"w": jnp.array([3.0, 4.0])}, 2.5)["w"])
+    [1.5 2. ]
+    """
     norm = global_norm(grads)
     factor = jnp.where(norm > max_norm, max_norm / norm, 1)
     return jax.tree.map(lambda g: (g * factor).astype(g.dtype), grads)
 
 
 class ClippedState(NamedTuple):
-    """State of a `Clipped` rule."""
+    """State of a `Clipped` rule.
+
+    >>> state = Clipped(sgd).init({"w": jnp.zeros(2)}, max_norm=1.0, learning_rate=0.5)
+    >>> print(state.max_norm, state.inner.learning_rate)
+    1.0 0.5
+    """
 
     max_norm: Number
     inner: Any

@@ -22,7 +22,12 @@ def curves(
     train_acc: Float[np.ndarray, " epochs_and_one"],
     val_acc: Float[np.ndarray, " epochs_and_one"],
 ) -> "Figure":
-    """Draw the loss of each iteration, and both accuracies of each epoch with the best marked."""
+    """Draw the loss of each iteration, and both accuracies of each epoch with the best marked.
+
+    >>> figure = curves(np.array([2.3, 1.2]), np.array([0.1, 0.6]), np.array([0.1, 0.5]))
+    >>> [axes.get_title() for axes in figure.axes]
+    ['Training loss', 'Accuracy (best on validation: 0.5000, epoch 1)']
+    """
     figure, (left, right) = new_figure(1, 2, size=(11, 4))
     _draw_loss(left, loss)
     epochs = np.arange(len(val_acc))
@@ -57,7 +62,12 @@ def _running_mean(values: Float[np.ndarray, " n"], window: int) -> np.ndarray:
 
 
 def confusion(matrix: Int[np.ndarray, "classes classes"], classes: tuple[str, ...]) -> "Figure":
-    """Draw a confusion matrix: each row a true class, shaded by the fraction predicted as each class."""
+    """Draw a confusion matrix: each row a true class, shaded by the fraction predicted as each class.
+
+    >>> figure = confusion(np.array([[1, 1], [0, 4]]), ("cat", "dog"))
+    >>> figure.axes[0].get_title()
+    'Confusion matrix (accuracy 0.8333)'
+    """
     count = len(classes)
     size = min(max(4.5, 0.62 * count + 2), 24)
     figure, axes = new_figure(1, 1, size=(size, size))
@@ -113,7 +123,15 @@ def weights(w: Float[np.ndarray, "pixels units"], image_shape: tuple[int, ...], 
 
 
 def save(figure: "Figure", path: str | Path) -> None:
-    """Write a figure as PNG, atomically."""
+    """Write a figure as PNG, atomically.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "confusion.png")
+    ...     save(confusion(np.eye(2, dtype=int), ("cat", "dog")), path)
+    ...     path.read_bytes()[1:4]
+    b'PNG'
+    """
     write_atomically(path, png(figure))
 
 

@@ -31,6 +31,9 @@ class Schedule(NamedTuple):
         steps_per_epoch: $E$, after each of which `exponential` multiplies by `lr_decay`.
         lr_decay: the factor of `exponential`.
         final: the factor at the end of `cosine` and `linear`.
+
+    >>> print(linear(jnp.int32(100), Schedule(total_steps=100, final=0.5)))
+    0.5
     """
 
     warmup_steps: Any = 0
@@ -41,22 +44,38 @@ class Schedule(NamedTuple):
 
 
 def constant(step: Array, s: Schedule) -> Array:
-    """The factor 1."""
+    """The factor 1.
+
+    >>> print(constant(jnp.int32(25), Schedule()))
+    1.0
+    """
     return jnp.ones_like(_progress(step, s))
 
 
 def exponential(step: Array, s: Schedule) -> Array:
-    r"""Decay by epochs, $d^{\lfloor t / E \rfloor}$, as the CS231n assignment's `lr_decay` has it."""
+    r"""Decay by epochs, $d^{\lfloor t / E \rfloor}$, as the CS231n assignment's `lr_decay` has it.
+
+    >>> print(exponential(jnp.int32(25), Schedule(steps_per_epoch=10, lr_decay=0.5)))
+    0.25
+    """
     return jnp.asarray(s.lr_decay, jnp.result_type(float)) ** (step // s.steps_per_epoch)
 
 
 def cosine(step: Array, s: Schedule) -> Array:
-    r"""$f + (1 - f) \tfrac12 (1 + \cos \pi u)$ (Loshchilov and Hutter, 2016), $u$ the progress from $W$ to $T$."""
+    r"""$f + (1 - f) \tfrac12 (1 + \cos \pi u)$ (Loshchilov and Hutter, 2016), $u$ the progress from $W$ to $T$.
+
+    >>> print(f"{cosine(jnp.int32(50), Schedule(total_steps=100)):.3f}")
+    0.500
+    """
     return s.final + (1 - s.final) * 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, s)))
 
 
 def linear(step: Array, s: Schedule) -> Array:
-    r"""$1 - (1 - f)\, u$, with $u$ the progress from $W$ to $T$."""
+    r"""$1 - (1 - f)\, u$, with $u$ the progress from $W$ to $T$.
+
+    >>> print(linear(jnp.int32(25), Schedule(total_steps=100)))
+    0.75
+    """
     return 1 - (1 - s.final) * _progress(step, s)
 
 
@@ -69,7 +88,13 @@ SCHEDULES = {f.__name__: f for f in (constant, exponential, cosine, linear)}
 
 
 class ScheduledState(NamedTuple):
-    """State of a `Scheduled` rule; the inner rule's learning rate is the one that the factor applies to."""
+    """State of a `Scheduled` rule; the inner rule's learning rate is the one that the factor applies to.
+
+    >>> from jaxfc.optim import sgd
+    >>> state = Scheduled(sgd, "linear").init({"w": jnp.zeros(2)}, schedule=Schedule(total_steps=100))
+    >>> print(state.step, state.schedule.total_steps)
+    0 100
+    """
 
     step: Int[Array, ""]
     schedule: Schedule

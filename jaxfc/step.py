@@ -23,7 +23,13 @@ EVALUATION_ROWS = 1000  # rows measured at once: bounds the memory that activati
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes. A pytree; a checkpoint keeps it whole."""
+    """Everything that a step changes. A pytree; a checkpoint keeps it whole.
+
+    >>> from jaxfc.optim import adam
+    >>> state = init_state(FCNet(4, (8,), 3), adam, jax.random.key(0))
+    >>> state.params[0]["w"].shape, int(state.step)
+    ((4, 8), 0)
+    """
 
     params: Params
     stats: Stats
@@ -33,7 +39,12 @@ class TrainState(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The parameters of the epoch with the highest validation accuracy so far (the earliest of equals)."""
+    """The parameters of the epoch with the highest validation accuracy so far (the earliest of equals).
+
+    >>> best = Best([{"w": jnp.ones((2, 2)), "b": jnp.zeros(2)}], (), jnp.float32(0.9), jnp.int32(3))
+    >>> print(best.val_acc, best.epoch)
+    0.9 3
+    """
 
     params: Params
     stats: Stats
@@ -42,7 +53,11 @@ class Best(NamedTuple):
 
 
 class DeviceData(NamedTuple):
-    """What the program reads: the training rows, the indices of a sample of them, the validation rows."""
+    """What the program reads: the training rows, the indices of a sample of them, the validation rows.
+
+    >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, jnp.arange(2), x_val=x, y_val=y)
+    """
 
     normalizer: Normalizer
     x: Num[Array, "rows features"]
@@ -57,6 +72,11 @@ def init_state(net: FCNet, rule: UpdateRule, key: Key[Array, ""], **hyper: Any) 
 
     Raises:
         ValueError, TypeError: hyper-parameters that the rule does not take.
+
+    >>> from jaxfc.optim import adam
+    >>> state = init_state(FCNet(4, (8,), 3), adam, jax.random.key(0), learning_rate=0.5)
+    >>> print(state.opt_state.learning_rate)
+    0.5
     """
     params, stats, step_key = _init_network(net, key)
     return TrainState(params, stats, rule.init(params, **hyper), step_key, jnp.int32(0))
@@ -143,7 +163,13 @@ def accuracy(
     x: Num[Array | np.ndarray, "rows features"],
     y: Integer[Array | np.ndarray, " rows"],
 ) -> Float[Array, ""]:
-    """The fraction of rows classified right in test mode."""
+    """The fraction of rows classified right in test mode.
+
+    >>> net, params = FCNet(2, (), 2), [{"w": jnp.eye(2), "b": jnp.zeros(2)}]
+    >>> normalizer = Normalizer(jnp.zeros(2), jnp.ones(()))
+    >>> print(accuracy(net, params, (), normalizer, jnp.eye(2), jnp.array([0, 0])))
+    0.5
+    """
     return num_correct(net, params, stats, normalizer, jnp.asarray(x), jnp.asarray(y)) / len(x)
 
 
@@ -156,7 +182,16 @@ def _accuracies(net: FCNet, params: Params, stats: Stats, data: DeviceData) -> F
 
 @jax.jit
 def first_best(net: FCNet, state: TrainState, data: DeviceData) -> tuple[Best, Float[Array, "2"]]:
-    """The initial parameters as the best so far, copied (both are donated later), and their accuracies."""
+    """The initial parameters as the best so far, copied (both are donated later), and their accuracies.
+
+    >>> from jaxfc.optim import sgd
+    >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, jnp.arange(2), x_val=x, y_val=y)
+    >>> net = FCNet(2, (), 2, weight_scale=0.0)
+    >>> best, accuracies = first_best(net, init_state(net, sgd, jax.random.key(0)), data)
+    >>> print(accuracies, best.epoch)
+    [0.5 0.5] 0
+    """
     accuracies = _accuracies(net, state.params, state.stats, data)
     best = Best(state.params, state.stats, accuracies[1], jnp.int32(0))
     return jax.tree.map(jnp.copy, best), accuracies
@@ -185,6 +220,17 @@ def train_epochs(
 
     Returns:
         The new state, the new best, the losses, and the accuracies on training sample and validation set.
+
+    >>> from jaxfc.optim import sgd
+    >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, jnp.arange(2), x_val=x, y_val=y)
+    >>> net = FCNet(2, (), 2)
+    >>> state = init_state(net, sgd, jax.random.key(0), learning_rate=1.0)
+    >>> best, _ = first_best(net, state, data)
+    >>> plans = jnp.tile(jnp.arange(2), (3, 5, 1))  # three epochs of five batches, each of both rows
+    >>> state, best, losses, accuracies = train_epochs(net, sgd, state, best, data, plans, jnp.int32(1))
+    >>> losses.shape, accuracies[-1].tolist()
+    ((3, 5), [1.0, 1.0])
     """
 
     def iteration(state: TrainState, rows: Array) -> tuple[TrainState, Array]:

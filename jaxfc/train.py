@@ -54,7 +54,15 @@ class Run(NamedTuple):
 
 
 class EpochReport(NamedTuple):
-    """What a callback is told after each epoch. `state` is valid until the callback returns: copy what you keep."""
+    """What a callback is told after each epoch. `state` is valid until the callback returns: copy what you keep.
+
+    >>> from jaxfc.data import load
+    >>> def show(report):
+    ...     print(report.epoch, len(report.losses), report.val_acc > 0.1)
+    >>> result = fit(FCNet(64, (8,), 10), "adam", load("digits"), epochs=2, verbose=False, callbacks=[show])
+    1 12 True
+    2 12 True
+    """
 
     epoch: int
     losses: Float[np.ndarray, " iterations"]
@@ -71,6 +79,11 @@ class Result(NamedTuple):
     arrays: `loss_history` per iteration; `train_acc_history` and `val_acc_history` per epoch, the
     first entry before any training. `stopped` says why the run ended: `"finished"`, `"patience"` or
     `"interrupted"`.
+
+    >>> from jaxfc.data import load
+    >>> result = fit(FCNet(64, (8,), 10), "adam", load("digits"), epochs=2, verbose=False)
+    >>> result.loss_history.shape, result.val_acc_history.shape, result.stopped
+    ((24,), (3,), 'finished')
     """
 
     net: FCNet
@@ -200,6 +213,11 @@ def check_arguments(
 
     Raises:
         ValueError: an unknown name, a number out of range, or a network that does not fit the data.
+
+    >>> from jaxfc.data import load
+    >>> check_arguments(FCNet(64, (8,), 10), load("digits"), epochs=0, batch_size=100, sampling="shuffled")
+    Traceback (most recent call last):
+    ValueError: epochs=0 must be at least 1
     """
     if sampling not in PLANS:
         raise unknown_name("sampling", sampling, PLANS)

@@ -46,6 +46,15 @@ def differentiable(
     Returns:
         `f`, with `forward`'s signature, usable under `jit`, `grad`, `vmap` and `jax.checkpoint`, and
         differentiable again in reverse mode, because `backward` is itself made of JAX operations.
+
+    >>> def cube_forward(x):
+    ...     return x**3, (x,)
+    >>> def cube_backward(dout, cache):
+    ...     (x,) = cache
+    ...     return dout * 3 * x**2
+    >>> cube = differentiable(cube_forward, cube_backward)
+    >>> print(cube(jnp.array(2.0)), jax.grad(cube)(jnp.array(2.0)))
+    8.0 12.0
     """
     signature = inspect.signature(forward)
 

@@ -21,18 +21,32 @@ def load_pickle(f: BinaryIO) -> dict[str, object]:
 
     Raises:
         FormatError: it is no file of CIFAR-10.
+
+    >>> import io, pickle
+    >>> load_pickle(io.BytesIO(pickle.dumps({b"labels": [3, 7]})))
+    {'labels': [3, 7]}
     """
     return cifar10.unpickle(f.read(), getattr(f, "name", "file"))
 
 
 def load_CIFAR_batch(filename: str | Path) -> tuple[Array, Array]:
-    """Return a batch file's images, `(N, 32, 32, 3)` float64, and labels, `(N,)`."""
+    """Return a batch file's images, `(N, 32, 32, 3)` float64, and labels, `(N,)`.
+
+    >>> images, labels = load_CIFAR_batch("cifar-10-batches-py/data_batch_1")  # doctest: +SKIP
+    >>> images.shape[1:]  # doctest: +SKIP
+    (32, 32, 3)
+    """
     images, labels = cifar10.read_batch(filename)
     return _as_pictures(images), labels.astype(np.int64)
 
 
 def load_CIFAR10(ROOT: str | Path) -> tuple[Array, Array, Array, Array]:
-    """Return training images and labels and test images and labels of the folder `cifar-10-batches-py`."""
+    """Return training images and labels and test images and labels of the folder `cifar-10-batches-py`.
+
+    >>> X_train, y_train, X_test, y_test = load_CIFAR10("cifar-10-batches-py")  # doctest: +SKIP
+    >>> len(X_train) == 5 * len(X_test)  # doctest: +SKIP
+    True
+    """
     batches = [load_CIFAR_batch(Path(ROOT) / name) for name in cifar10.BATCHES]
     images, labels = zip(*batches[:-1], strict=True)
     return np.concatenate(images), np.concatenate(labels), *batches[-1]
@@ -48,6 +62,10 @@ def get_CIFAR10_data(
 
     Raises:
         ValueError: more rows than there are.
+
+    >>> data = get_CIFAR10_data(num_training=50, num_validation=10, num_test=10)  # doctest: +SKIP
+    >>> data["X_train"].shape  # doctest: +SKIP
+    (50, 3, 32, 32)
     """
     data = load("cifar10")
     x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])

@@ -43,6 +43,11 @@ def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
 
     Raises:
         ValueError: the shapes do not fit.
+
+    >>> x = np.ones((2, 3, 4))  # two rows of 3 × 4 features
+    >>> out, cache = affine_forward(x, np.ones((12, 5)), np.zeros(5))
+    >>> out.shape, float(out[0, 0])
+    ((2, 5), 12.0)
     """
     rows = np.reshape(x, (len(x), -1))
     if rows.shape[1] != np.shape(w)[0] or np.shape(b) != np.shape(w)[1:]:
@@ -54,7 +59,13 @@ def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple]:
 
 
 def affine_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """Return `dx` of x's shape, `dw`, `db`."""
+    """Return `dx` of x's shape, `dw`, `db`.
+
+    >>> out, cache = affine_forward(np.ones((2, 3, 4)), np.ones((12, 5)), np.zeros(5))
+    >>> dx, dw, db = affine_backward(np.ones((2, 5)), cache)
+    >>> dx.shape, dw.shape, db.tolist()
+    ((2, 3, 4), (12, 5), [2.0, 2.0, 2.0, 2.0, 2.0])
+    """
     x, w, b = cache
     dout, rows, w, b = common(dout, np.reshape(x, (len(x), -1)), w, b)
     dx, dw, db = to_numpy(_pairs["affine_backward"](dout, (rows, w, b)))
@@ -62,13 +73,23 @@ def affine_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
 
 
 def relu_forward(x: Array) -> tuple[Array, Array]:
-    """Return `max(x, 0)`, and x as the cache."""
+    """Return `max(x, 0)`, and x as the cache.
+
+    >>> out, cache = relu_forward(np.array([-1.0, 2.0]))
+    >>> out
+    array([0., 2.])
+    """
     out, _ = _pairs["relu_forward"](x)
     return to_numpy(out), x
 
 
 def relu_backward(dout: Array, cache: Array) -> Array:
-    """Return `dx`."""
+    """Return `dx`.
+
+    >>> out, cache = relu_forward(np.array([-1.0, 2.0]))
+    >>> relu_backward(np.ones(2), cache)
+    array([0., 1.])
+    """
     return to_numpy(_pairs["relu_backward"](dout, (cache,)))
 
 
@@ -80,6 +101,11 @@ def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict[str, A
 
     Raises:
         ValueError: another mode.
+
+    >>> bn_param = {"mode": "train"}
+    >>> out, cache = batchnorm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), bn_param)
+    >>> out.round(3).tolist(), bn_param["running_mean"].round(3)
+    ([[-1.0], [1.0]], array([0.2]))
     """
     mode, eps = bn_param["mode"], bn_param.get("eps", 1e-5)
     x, gamma, beta = common(x, gamma, beta)
@@ -97,7 +123,13 @@ def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict[str, A
 
 
 def batchnorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """Return `dx, dgamma, dbeta`."""
+    """Return `dx, dgamma, dbeta`.
+
+    >>> out, cache = batchnorm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), {"mode": "train"})
+    >>> dx, dgamma, dbeta = batchnorm_backward(np.ones((2, 1)), cache)
+    >>> dbeta
+    array([2.])
+    """
     mode, cache = cache
     return to_numpy(_pairs["batchnorm_backward" if mode == "train" else "batchnorm_test_backward"](dout, cache))
 
@@ -107,18 +139,34 @@ batchnorm_backward_alt = batchnorm_backward
 
 
 def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: dict[str, Any]) -> tuple[Array, tuple]:
-    """Normalize each row; `ln_param` may hold `eps`."""
+    """Normalize each row; `ln_param` may hold `eps`.
+
+    >>> out, cache = layernorm_forward(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), {})
+    >>> out.round(3)
+    array([[-1.,  1.]])
+    """
     out, cache = _pairs["layernorm_forward"](*common(x, gamma, beta), ln_param.get("eps", 1e-5))
     return to_numpy(out), cache
 
 
 def layernorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """Return `dx, dgamma, dbeta`."""
+    """Return `dx, dgamma, dbeta`.
+
+    >>> out, cache = layernorm_forward(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), {})
+    >>> dx, dgamma, dbeta = layernorm_backward(np.ones((1, 2)), cache)
+    >>> dbeta
+    array([1., 1.])
+    """
     return to_numpy(_pairs["layernorm_backward"](dout, cache))
 
 
 def dropout_forward(x: Array, dropout_param: dict[str, Any]) -> tuple[Array, tuple]:
-    """Inverted dropout; `dropout_param` holds `mode`, `p`, the probability to KEEP, and perhaps `seed`."""
+    """Inverted dropout; `dropout_param` holds `mode`, `p`, the probability to KEEP, and perhaps `seed`.
+
+    >>> out, cache = dropout_forward(np.ones((100, 100)), {"mode": "train", "p": 0.25, "seed": 0})
+    >>> sorted(set(out.ravel().tolist())), abs(float(out.mean()) - 1) < 0.1
+    ([0.0, 4.0], True)
+    """
     if "seed" in dropout_param:
         np.random.seed(dropout_param["seed"])
     if dropout_param["mode"] != "train":
@@ -128,7 +176,12 @@ def dropout_forward(x: Array, dropout_param: dict[str, Any]) -> tuple[Array, tup
 
 
 def dropout_backward(dout: Array, cache: tuple) -> Array:
-    """Return `dx`."""
+    """Return `dx`.
+
+    >>> out, cache = dropout_forward(np.ones((2, 3)), {"mode": "train", "p": 0.5, "seed": 0})
+    >>> bool((dropout_backward(np.ones((2, 3)), cache) == out).all())
+    True
+    """
     dropout_param, mask = cache
     return dout if mask is None else _drop("dropout_backward", dout, dropout_param["p"], mask)
 
@@ -156,12 +209,21 @@ def _svm(x: Any, y: Any) -> tuple:
 
 
 def softmax_loss(x: Array, y: Array) -> tuple[float, Array]:
-    """Return the mean cross-entropy of scores `x` `(N, C)` and labels `y` `(N,)`, and its gradient by x."""
+    """Return the mean cross-entropy of scores `x` `(N, C)` and labels `y` `(N,)`, and its gradient by x.
+
+    >>> loss, dx = softmax_loss(np.zeros((1, 4)), np.array([1]))
+    >>> round(loss, 4), dx
+    (1.3863, array([[ 0.25, -0.75,  0.25,  0.25]]))
+    """
     return _loss(_softmax, x, y)
 
 
 def svm_loss(x: Array, y: Array) -> tuple[float, Array]:
-    """Return the mean multiclass hinge loss of scores `x` `(N, C)` and labels `y` `(N,)`, and its gradient by x."""
+    """Return the mean multiclass hinge loss of scores `x` `(N, C)` and labels `y` `(N,)`, and its gradient by x.
+
+    >>> svm_loss(np.zeros((1, 4)), np.array([1]))
+    (3.0, array([[ 1., -3.,  1.,  1.]]))
+    """
     return _loss(_svm, x, y)
 
 

@@ -97,20 +97,40 @@ def _apply(name: str, w: Array, dw: Array, config: Config | None) -> tuple[Array
 
 
 def sgd(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """Stochastic gradient descent; config: `learning_rate` 1e-2."""
+    """Stochastic gradient descent; config: `learning_rate` 1e-2.
+
+    >>> w, config = sgd(np.ones(2), np.ones(2), {"learning_rate": 0.5})
+    >>> w
+    array([0.5, 0.5])
+    """
     return _apply("sgd", w, dw, config)
 
 
 def sgd_momentum(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """SGD with momentum; config: `learning_rate` 1e-2, `momentum` 0.9, `velocity`."""
+    """SGD with momentum; config: `learning_rate` 1e-2, `momentum` 0.9, `velocity`.
+
+    >>> w, config = sgd_momentum(np.ones(2), np.ones(2), {"learning_rate": 0.5})
+    >>> w, config["velocity"]
+    (array([0.5, 0.5]), array([-0.5, -0.5]))
+    """
     return _apply("sgd_momentum", w, dw, config)
 
 
 def rmsprop(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """RMSProp; config: `learning_rate` 1e-2, `decay_rate` 0.99, `epsilon` 1e-8, `cache`."""
+    """RMSProp; config: `learning_rate` 1e-2, `decay_rate` 0.99, `epsilon` 1e-8, `cache`.
+
+    >>> w, config = rmsprop(np.ones(2), np.ones(2), {"decay_rate": 0.5})
+    >>> config["cache"], config["learning_rate"]
+    (array([0.5, 0.5]), 0.01)
+    """
     return _apply("rmsprop", w, dw, config)
 
 
 def adam(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """Adam; config: `learning_rate` 1e-3, `beta1` 0.9, `beta2` 0.999, `epsilon` 1e-8, `m`, `v`, `t` (before: 0)."""
+    """Adam; config: `learning_rate` 1e-3, `beta1` 0.9, `beta2` 0.999, `epsilon` 1e-8, `m`, `v`, `t` (before: 0).
+
+    >>> w, config = adam(np.ones(2), np.ones(2), {"learning_rate": 0.5})
+    >>> w.round(3), config["t"]
+    (array([0.5, 0.5]), 1)
+    """
     return _apply("adam", w, dw, config)

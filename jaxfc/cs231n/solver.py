@@ -23,6 +23,8 @@ class Solver:
         model: `params`, a dict of arrays, and `loss(X, y)`. The models of `fc_net` train by compiled
             programs; any other model step by step.
         data: `X_train`, `y_train`, `X_val`, `y_val`.
+
+    Keyword Args:
         update_rule: a name of `jaxfc.cs231n.optim`.
         optim_config: the rule's configuration.
         lr_decay: factor on the learning rate after each epoch.
@@ -37,6 +39,14 @@ class Solver:
     Raises:
         ValueError: unknown arguments, an unknown rule, or labels that do not fit.
         TypeError: labels that are not integers.
+
+    >>> from jaxfc.cs231n.classifiers.fc_net import TwoLayerNet
+    >>> X, y = np.random.randn(20, 4), np.arange(20) % 3
+    >>> data = {"X_train": X, "y_train": y, "X_val": X, "y_val": y}
+    >>> solver = Solver(TwoLayerNet(4, 8, 3), data, num_epochs=2, batch_size=5, verbose=False)
+    >>> solver.train()
+    >>> len(solver.loss_history), len(solver.val_acc_history)
+    (8, 3)
     """
 
     def __init__(self, model: Any, data: dict[str, Array], **kwargs: Any) -> None:

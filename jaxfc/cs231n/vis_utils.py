@@ -12,6 +12,9 @@ def visualize_grid(Xs: np.ndarray, ubound: float = 255.0, padding: int = 1) -> n
 
     Returns:
         `(rows, columns, C)`, with `padding` black pixels between the images.
+
+    >>> visualize_grid(np.random.rand(9, 32, 32, 3)).shape
+    (98, 98, 3)
     """
     count, height, width, channels = Xs.shape
     side = math.ceil(math.sqrt(count))

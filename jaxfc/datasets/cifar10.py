@@ -37,6 +37,10 @@ def load(data_dir: str | Path | None = None) -> Dataset:
         FormatError: a corrupted, truncated or foreign file. Nothing in a file is ever executed.
         FileNotFoundError, NotADirectoryError: `data_dir` does not hold the data set.
         OSError: a download failed.
+
+    >>> data = load()  # doctest: +SKIP
+    >>> data.x_train.shape[1], data.classes[0]  # doctest: +SKIP
+    (3072, 'airplane')
     """
     layout = f"{ARCHIVE}, or {FOLDER}/ with {', '.join((META, *BATCHES))}"
     x, y, classes = _read_all(find_or_fetch(REMOTE, data_dir, _find, layout=layout))
@@ -65,6 +69,10 @@ def read_batch(path: str | Path) -> tuple[UInt8[np.ndarray, "rows 3072"], Int32[
     Raises:
         FormatError: a corrupted, truncated or foreign file. Nothing in it is ever executed.
         FileNotFoundError: there is no such file.
+
+    >>> images, labels = read_batch("cifar-10-batches-py/data_batch_1")  # doctest: +SKIP
+    >>> images.shape[1], labels.dtype.name  # doctest: +SKIP
+    (3072, 'int32')
     """
     return _batch(Path(path).read_bytes(), str(path))
 
@@ -74,6 +82,9 @@ def unpickle(raw: bytes, where: str) -> dict[str, object]:
 
     Raises:
         FormatError: a corrupted, truncated or foreign file. Nothing in it is ever executed.
+
+    >>> unpickle(pickle.dumps({b"labels": [3, 7]}), "data_batch_1")
+    {'labels': [3, 7]}
     """
     contents = _unpickle(raw, where)
     if not isinstance(contents, dict):

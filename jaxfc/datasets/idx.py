@@ -51,6 +51,10 @@ def load_mnist(data_dir: str | Path | None = None) -> Dataset:
         FormatError: a corrupted, truncated or foreign file.
         FileNotFoundError, NotADirectoryError: `data_dir` does not hold the data set.
         OSError: a download failed.
+
+    >>> data = load_mnist()  # doctest: +SKIP
+    >>> data.x_train.shape[1], data.image_shape  # doctest: +SKIP
+    (784, (28, 28))
     """
     return _load(MNIST, data_dir, tuple("0123456789"))
 
@@ -72,6 +76,10 @@ def load_fashion_mnist(data_dir: str | Path | None = None) -> Dataset:
         FormatError: a corrupted, truncated or foreign file.
         FileNotFoundError, NotADirectoryError: `data_dir` does not hold the data set.
         OSError: a download failed.
+
+    >>> data = load_fashion_mnist()  # doctest: +SKIP
+    >>> data.classes[0]  # doctest: +SKIP
+    'T-shirt/top'
     """
     return _load(FASHION_MNIST, data_dir, GARMENTS)
 
@@ -84,6 +92,12 @@ def read_idx(path: str | Path) -> UInt8[np.ndarray, "..."]:
     Raises:
         FormatError: not an IDX file of bytes, or one whose length does not fit its header.
         FileNotFoundError: there is no such file.
+
+    >>> import struct, tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     file.write(struct.pack(">HBBI", 0, 8, 1, 3) + bytes([5, 0, 4])) and file.flush()
+    ...     read_idx(file.name)
+    array([5, 0, 4], dtype=uint8)
     """
     raw = _contents(Path(path))
     if len(raw) < 4 or raw[:2] != b"\0\0":

@@ -45,6 +45,14 @@ def load(path: str | Path, *, label: str | int | None = None) -> Dataset:
             message says where.
         TypeError: labels that are neither integers nor text.
         FileNotFoundError: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "points.npz")
+    ...     np.savez(path, x=np.arange(60.0).reshape(20, 3), y=np.array(["left", "right"] * 10))
+    ...     data = load(path)
+    >>> data.x_train.shape, data.x_val.shape, data.classes
+    ((16, 3), (2, 3), ('left', 'right'))
     """
     path = Path(path)
     if _suffix(path, ".npz", ".csv") == ".csv":
@@ -61,7 +69,7 @@ def load(path: str | Path, *, label: str | int | None = None) -> Dataset:
 def read_features(
     path: str | Path, *, num_features: int, feature_names: Sequence[str] | None = None
 ) -> Num[np.ndarray, "rows features"]:
-    """Read inputs to predict the classes of: a `.npy` array, the `x` of a `.npz` file, or a `.csv` file.
+    r"""Read inputs to predict the classes of: a `.npy` array, the `x` of a `.npz` file, or a `.csv` file.
 
     Args:
         path: the file.
@@ -76,6 +84,13 @@ def read_features(
         FormatError: a corrupted or truncated file, one that lacks `x`, or uneven rows.
         ValueError: inputs that are not finite numbers, a missing column, or another number of features.
         FileNotFoundError: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "new.csv")
+    ...     _ = path.write_text("b,note,a\n2,x,1\n")
+    ...     read_features(path, num_features=2, feature_names=("a", "b"))
+    array([[1., 2.]], dtype=float32)
     """
     path = Path(path)
     suffix = _suffix(path, ".npy", ".npz", ".csv")
@@ -95,7 +110,7 @@ def read_examples(
     feature_names: Sequence[str] | None = None,
     label: str | int | None = None,
 ) -> tuple[Num[np.ndarray, "rows features"], Int32[np.ndarray, " rows"]]:
-    """Read labelled rows to evaluate a model on: `x` and `y` of a `.npz` file, or a `.csv` file.
+    r"""Read labelled rows to evaluate a model on: `x` and `y` of a `.npz` file, or a `.csv` file.
 
     Labels are names of classes. Where no class's name is an integer and all labels are, they are
     taken for class indices.
@@ -113,6 +128,14 @@ def read_examples(
     Raises:
         FormatError, ValueError, TypeError, FileNotFoundError: as `load`, and ValueError for a label
             that is none of the classes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "test.csv")
+    ...     _ = path.write_text("a,b,side\n1,2,right\n3,4,left\n")
+    ...     x, y = read_examples(path, classes=("left", "right"), num_features=2)
+    >>> x.shape, y
+    ((2, 2), array([1, 0], dtype=int32))
     """
     path = Path(path)
     if _suffix(path, ".npz", ".csv") == ".csv":

@@ -113,7 +113,13 @@ class _Model:
 
 
 class TwoLayerNet(_Model):
-    """affine - relu - affine - softmax, in float64."""
+    """affine - relu - affine - softmax, in float64.
+
+    >>> model = TwoLayerNet(input_dim=4, hidden_dim=8, num_classes=3)
+    >>> loss, grads = model.loss(np.ones((2, 4)), np.array([0, 2]))
+    >>> print(f"{loss:.2f}", sorted(grads))
+    1.10 ['W1', 'W2', 'b1', 'b2']
+    """
 
     def __init__(
         self,
@@ -141,6 +147,12 @@ class FullyConnectedNet(_Model):
         weight_scale: the standard deviation of initial weights, drawn from NumPy's global stream.
         dtype: of parameters and computation, float32 or float64.
         seed: for dropout: seeds NumPy's global stream before every mask.
+
+    >>> model = FullyConnectedNet([8, 8], input_dim=4, num_classes=3, normalization="batchnorm")
+    >>> sorted(model.params)
+    ['W1', 'W2', 'W3', 'b1', 'b2', 'b3', 'beta1', 'beta2', 'gamma1', 'gamma2']
+    >>> model.loss(np.ones((2, 4))).shape
+    (2, 3)
     """
 
     def __init__(
