@@ -78,7 +78,11 @@ def read(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[st
 
 
 def kind(path: str | Path) -> str | None:
-    """What a file's metadata call it; None for a file that is not there, or none of this library's."""
+    """What a file's metadata call it; None for a file that is not there, or none of this library's.
+
+    >>> kind("absent.safetensors") is None
+    True
+    """
     import safetensors
 
     try:

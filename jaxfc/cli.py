@@ -80,12 +80,23 @@ class Search:
         """Run the command."""
         from jaxfc.search import folder
 
-        names = ("trials", "grid", "method", "eta", "min_epochs", "folds", "ensemble", "search_seed", "then_train")
+        names = (
+            "trials",
+            "grid",
+            "method",
+            "eta",
+            "min_epochs",
+            "folds",
+            "ensemble",
+            "search_seed",
+            "then_train",
+            "chunk",
+        )
         config = folder.SearchConfig(self.config, spaces, **{name: getattr(self, name) for name in names})
         final = None if self.then_train is None else partial(_changed, self.then_train)
         out = self.out or folder.new_folder(self.config.data)
         progress = None if self.progress else False
-        folder.search(config, out, final, resume=self.resume, chunk=self.chunk, progress=progress)
+        folder.search(config, out, final, resume=self.resume, progress=progress)
 
 
 def _changed(flags: str, config: TrainConfig) -> TrainConfig:

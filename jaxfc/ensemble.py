@@ -144,7 +144,7 @@ def _stack(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def _shapes(net: FCNet, members: int) -> tuple[Params, Stats]:
+def _shapes(net: FCNet, members: int) -> Any:
     one = jax.eval_shape(partial(network.init, net), jax.random.key(0))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
 

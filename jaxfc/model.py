@@ -23,7 +23,11 @@ Rows = Num[np.ndarray, "rows features"]
 
 
 class Classifier:
-    """What a model and an ensemble share: a classifier of rows that are not normalized yet."""
+    """What a model and an ensemble share: a classifier of rows that are not normalized yet.
+
+    >>> issubclass(Model, Classifier)
+    True
+    """
 
     net: FCNet
     classes: tuple[str, ...]
@@ -165,5 +169,9 @@ def _tree(params: Any, stats: Any, normalizer: Normalizer) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A field of a network as JSON has it: a scalar array becomes a number."""
+    """A field of a network as JSON has it: a scalar array becomes a number.
+
+    >>> plain(np.float32(0.5))
+    0.5
+    """
     return value.item() if isinstance(value, jax.Array | np.ndarray | np.generic) else value

@@ -103,6 +103,9 @@ def weights(w: Float[np.ndarray, "pixels units"], image_shape: tuple[int, ...], 
         w: the first layer's weights.
         image_shape: `(height, width)`, or `(channels, height, width)` with 1 or 3 channels.
         most: how many units at most.
+
+    >>> weights(np.eye(4), (2, 2)).get_suptitle()
+    'Weights of the first layer (all 4 units)'
     """
     order = np.argsort(-np.linalg.norm(w, axis=0), kind="stable")[:most]
     images = w[:, order].T.reshape(-1, *image_shape)
@@ -136,14 +139,23 @@ def save(figure: "Figure", path: str | Path) -> None:
 
 
 def png(figure: "Figure") -> bytes:
-    """A figure as PNG."""
+    """A figure as PNG.
+
+    >>> png(weights(np.eye(4), (2, 2)))[1:4]
+    b'PNG'
+    """
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple:
-    """A figure and its axes, in this library's style."""
+    """A figure and its axes, in this library's style.
+
+    >>> figure, axes = new_figure(1, 2, size=(8, 3))
+    >>> len(axes)
+    2
+    """
     # Not through pyplot: it keeps figures open, and looks for a display.
     from matplotlib.figure import Figure
 

@@ -138,7 +138,13 @@ def num_correct(
     x: Num[Array, "rows features"],
     y: Integer[Array, " rows"],
 ) -> Integer[Array, ""]:
-    """How many rows are classified right, a bounded number of rows at a time."""
+    """How many rows are classified right, a bounded number of rows at a time.
+
+    >>> net, params = FCNet(2, (), 2), [{"w": jnp.eye(2), "b": jnp.zeros(2)}]
+    >>> normalizer = Normalizer(jnp.zeros(2), jnp.ones(()))
+    >>> print(num_correct(net, params, (), normalizer, jnp.eye(2), jnp.array([0, 1])))
+    2
+    """
 
     def count(chunk: tuple[Array, Array]) -> Array:
         x, y = chunk

@@ -172,7 +172,7 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(capfd, folder):
         browser = playwright.chromium.launch(executable_path=BROWSER, args=quiet)
         page = browser.new_page()
         problems, requests = [], []
-        page.on("pageerror", problems.append)
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
         page.on("request", lambda request: requests.append(request.url))
         page.goto((folder / "x" / "report.html").as_uri())

@@ -19,19 +19,25 @@ from jaxfc.step import EVALUATION_ROWS
 SHARE = 0.8  # of the free memory that members may take
 CACHE_BYTES = 2**20  # of a CPU core's cache, for the members of one program
 MOST = 4096
+NARROW = 16
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """So many members in a program at most, and so many programs at once on each device."""
+    """So many members in a program at most, and so many programs at once on each device.
+
+    Where programs are narrow, all have one width, filled up with members that are thrown away: numbers
+    are then the same to the last bit whatever is trained beside them. Where they are wide, that would be
+    a waste; there they have one of a few widths.
+    """
 
     members: int
     programs: int
 
     def width(self, members: int) -> int:
-        """The number of members of the program that trains so many: one of a few sizes, a factor of 4 apart."""
+        """The number of members of the program that trains so many."""
         width = self.members
-        while width // 4 >= members and width % 4 == 0:
+        while width > NARROW and width // 4 >= members and width % 4 == 0:
             width //= 4
         return width
 
@@ -97,9 +103,9 @@ def chunking(group: Group, num_val: int, members: int, device: jax.Device, chunk
             f"{free / 1e9:.3g} GB that may be used on {device.device_kind}: "
             + ("lower --chunk" if fit else "search smaller networks or batches")
         )
-    if chunk is None:
-        most = max(CACHE_BYTES // each, 1) if device.platform == "cpu" else MOST
-        chunk = min(fit, most)
-        chunk = 4 ** int(np.log2(chunk) / 2) if device.platform != "cpu" else 2 ** int(np.log2(chunk))
-    chunk = min(chunk, members)
+    if chunk is None and device.platform == "cpu":
+        most = min(max(CACHE_BYTES // each, 1), NARROW, fit)
+        chunk = 2 ** int(np.log2(most))
+    elif chunk is None:
+        chunk = Chunking(4 ** int(np.log2(min(MOST, fit)) / 2), 1).width(members)
     return Chunking(chunk, max(min(programs, fit // chunk), 1))

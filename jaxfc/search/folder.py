@@ -52,6 +52,7 @@ class SearchConfig:
         ensemble: how many of the best candidates to join.
         search_seed: of the draws from the spaces.
         then_train: whether a final training follows, and the flags that change its settings.
+        chunk: how many networks to train in one program, if that is not left to the library.
     """
 
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -65,6 +66,7 @@ class SearchConfig:
     ensemble: int = 1
     search_seed: int = 0
     then_train: str | None = None
+    chunk: int | None = None
 
     def candidates(self) -> list[Settings]:
         """The settings of each candidate.
@@ -115,7 +117,6 @@ def search(
     final: Callable[[TrainConfig], TrainConfig] | None = None,
     *,
     resume: bool = False,
-    chunk: int | None = None,
     progress: bool | None = None,
 ) -> SearchResult:
     """Search as `config` says, and write the folder.
@@ -125,8 +126,7 @@ def search(
         out: the folder; made if it is not there.
         final: what `config.then_train` makes of the best candidate's settings, for the final training.
         resume: go on with the search in the folder. The settings must be those it was begun with.
-        chunk: see `jaxfc.search.run`.
-        progress: likewise.
+        progress: see `jaxfc.search.run`.
 
     Raises:
         FileExistsError: the folder holds something, and `resume` is False.
@@ -137,7 +137,7 @@ def search(
     runs.allow_float64(config.train)
     data = runs.load_data(config.train)
     candidates = config.candidates()
-    options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": chunk}
+    options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
     # Whatever is wrong with the settings is said before the folder is made.
     plan(data, config.train, candidates, **options)
     if final is not None:

@@ -16,12 +16,28 @@ COLOURS = "viridis"
 
 
 def names_of(trials: list[Trial]) -> list[str]:
-    """The names of the settings that set trials apart."""
+    """The names of the settings that set trials apart.
+
+    >>> import numpy as np
+    >>> from jaxfc.config import TrainConfig
+    >>> curve = np.array([[0.5, 0.9]])
+    >>> trials = [Trial(0, {"reg": 1e-3}, TrainConfig(), 0, (2,), curve, curve)]
+    >>> names_of(trials)
+    ['reg']
+    """
     return list(dict.fromkeys(name for trial in trials for name in trial.settings))
 
 
 def parallel_coordinates(trials: list[Trial]) -> "Figure":
-    """Draw each candidate as a line through its settings to its accuracy; the brighter the better."""
+    """Draw each candidate as a line through its settings to its accuracy; the brighter the better.
+
+    >>> import numpy as np
+    >>> from jaxfc.config import TrainConfig
+    >>> curves = np.array([[[0.5, 0.9]], [[0.4, 0.7]]])
+    >>> trials = [Trial(i, {"reg": 0.1**i}, TrainConfig(), 0, (2,), c, c) for i, c in enumerate(curves)]
+    >>> parallel_coordinates(trials).axes[0].get_title()
+    '2 candidates, the best in orange'
+    """
     names = names_of(trials)
     order = ranked(trials)
     figure, axes = new_figure(1, 1, size=(max(6.0, 1.9 * (len(names) + 1) + 1.5), 5))
@@ -50,7 +66,15 @@ def parallel_coordinates(trials: list[Trial]) -> "Figure":
 
 
 def scatter(trials: list[Trial]) -> "Figure":
-    """Draw the accuracy of every candidate against each of its settings."""
+    """Draw the accuracy of every candidate against each of its settings.
+
+    >>> import numpy as np
+    >>> from jaxfc.config import TrainConfig
+    >>> curves = np.array([[[0.5, 0.9]], [[0.4, 0.7]]])
+    >>> trials = [Trial(i, {"reg": 0.1**i}, TrainConfig(), 0, (2,), c, c) for i, c in enumerate(curves)]
+    >>> scatter(trials).axes[0].get_xlabel()
+    'reg'
+    """
     names = names_of(trials)
     order = ranked(trials)
     columns = max(min(len(names), 3), 1)
@@ -78,7 +102,15 @@ def scatter(trials: list[Trial]) -> "Figure":
 
 
 def learning_curves(trials: list[Trial]) -> "Figure":
-    """Draw the validation accuracy of all candidates over the epochs, with the best marked."""
+    """Draw the validation accuracy of all candidates over the epochs, with the best marked.
+
+    >>> import numpy as np
+    >>> from jaxfc.config import TrainConfig
+    >>> curves = np.array([[[0.5, 0.9]], [[0.4, 0.7]]])
+    >>> trials = [Trial(i, {"seed": i}, TrainConfig(), 0, (2,), c, c) for i, c in enumerate(curves)]
+    >>> learning_curves(trials).axes[0].get_title()
+    'Learning curves of all candidates'
+    """
     order = ranked(trials)
     figure, axes = new_figure(1, 1, size=(8, 4.5))
     colour = _colours(order)

@@ -132,17 +132,29 @@ class Choice:
 
 
 def loguniform(low: float | int, high: float | int) -> LogUniform:
-    """Numbers uniform in their logarithm: for learning rates, L2 strengths, weight scales."""
+    """Numbers uniform in their logarithm: for learning rates, L2 strengths, weight scales.
+
+    >>> loguniform(1e-4, 1)
+    LogUniform(low=0.0001, high=1.0)
+    """
     return LogUniform(float(low), float(high))
 
 
 def uniform(low: float | int, high: float | int) -> Uniform:
-    """Uniform numbers: for keep ratios and momentum."""
+    """Uniform numbers: for keep ratios and momentum.
+
+    >>> uniform(0.5, 1)
+    Uniform(low=0.5, high=1.0)
+    """
     return Uniform(float(low), float(high))
 
 
 def integers(low: int, high: int) -> Integers:
-    """Integers, both bounds included."""
+    """Integers, both bounds included.
+
+    >>> integers(1, 3).options
+    (1, 2, 3)
+    """
     return Integers(low, high)
 
 
@@ -156,7 +168,11 @@ def choice(*options: Any) -> Choice:
 
 
 def seeds(count: int) -> Integers:
-    """The seeds from 0 to `count - 1`: as a space for `seed`, the same setting from several starts."""
+    """The seeds from 0 to `count - 1`: as a space for `seed`, the same setting from several starts.
+
+    >>> seeds(3)
+    Integers(low=0, high=2)
+    """
     check_number("seeds", count, low=1)
     return Integers(0, count - 1)
 

@@ -33,6 +33,11 @@ class Trial:
         failed_at: the iteration, from 1, whose loss was not finite.
         loss: the mean loss of each epoch, by fold.
         val_acc: the accuracy on the fold's validation rows after each epoch.
+
+    >>> curve = np.array([[0.5, 0.9, 0.8]])
+    >>> trial = Trial(0, {}, TrainConfig(), 0, (1, 3), loss=curve, val_acc=curve)
+    >>> trial.score, trial.best_epoch, trial.at_rung(1)
+    (0.9, 2, 0.5)
     """
 
     number: int
@@ -71,7 +76,12 @@ class Trial:
 
 
 def ranked(trials: list[Trial]) -> list[Trial]:
-    """Trials that have a score, the best first; the earlier of equals."""
+    """Trials that have a score, the best first; the earlier of equals.
+
+    >>> trials = [Trial(i, {}, TrainConfig(), 0, (1,), x, x) for i, x in enumerate(np.array([[[0.5]], [[0.9]]]))]
+    >>> [trial.number for trial in ranked(trials)]
+    [1, 0]
+    """
     return sorted((t for t in trials if t.score == t.score), key=lambda t: (-t.score, t.number))
 
 
@@ -87,6 +97,12 @@ class SearchResult:
         kept: for the best trials, their best parameters on each fold.
         data: the data.
         interrupted: Ctrl-C ended it before its end.
+
+    >>> from jaxfc import load, search
+    >>> data = load("digits")
+    >>> found = search.run(data, TrainConfig(hidden=(16,), epochs=1), [{"seed": 0}, {"seed": 1}], keep=2)
+    >>> found.model().predict(data.x_test).shape, found.ensemble(2).num_members
+    ((300,), 2)
     """
 
     trials: list[Trial]
