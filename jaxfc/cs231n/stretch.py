@@ -31,7 +31,7 @@ def longest_stretch(model: Any, batch_size: int) -> int:
     """How many iterations' masks may be drawn ahead."""
     if not model.use_dropout:
         return 2**31
-    units = sum(w.shape[1] for name, w in model.params.items() if name[0] == "W")
+    units = sum(w.shape[1] for w in model.weights())
     return max(MASK_BYTES // (units * batch_size), 1)
 
 

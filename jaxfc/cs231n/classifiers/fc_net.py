@@ -18,6 +18,7 @@ from jaxfc.cs231n.layer_utils import __all__ as _layer_utils
 from jaxfc.cs231n.layers import *  # noqa: F403
 from jaxfc.cs231n.layers import __all__ as _layers
 from jaxfc.cs231n.layers import check_labels
+from jaxfc.files import write_atomically
 from jaxfc.network import FCNet, RunningStats
 
 __all__ = ["FullyConnectedNet", "TwoLayerNet", *_layers, *_layer_utils]
@@ -66,15 +67,19 @@ class _Model:
 
     def layers(self) -> list[dict[str, Array]]:
         """The parameters as the core network has them."""
-        count = sum(name.startswith("W") for name in self.params)
         return [
             {key.lower(): self.params[f"{key}{i}"] for key in ("W", "b", "gamma", "beta") if f"{key}{i}" in self.params}
-            for i in range(1, count + 1)
+            for i, _ in enumerate(self.weights(), start=1)
         ]
+
+    def weights(self) -> list[Array]:
+        """The weight matrices, first to last."""
+        count = sum(name.startswith("W") for name in self.params)
+        return [self.params[f"W{i}"] for i in range(1, count + 1)]
 
     def programs(self) -> "Programs":
         """The compiled functions for the parameters as they are now."""
-        weights = [self.params[f"W{i}"] for i in range(1, 1 + sum(name[0] == "W" for name in self.params))]
+        weights = self.weights()
         dims = (weights[0].shape[0], *(w.shape[1] for w in weights))
         # A small network has an L2 term always, be it 0: cheaper than to compile one without as well.
         penalized = bool(self.reg) or sum(w.size for w in weights) <= SMALL
@@ -97,8 +102,7 @@ class _Model:
 
     def save(self, fname: str) -> None:
         """Pickle the parameters into a file."""
-        with open(fname, "wb") as file:
-            pickle.dump(self.params, file)
+        write_atomically(fname, pickle.dumps(self.params))
 
     def load(self, fname: str) -> bool:
         """Read the parameters that `save` wrote; return False, and change nothing, if there is no such file.
