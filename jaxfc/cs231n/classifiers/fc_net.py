@@ -1,6 +1,7 @@
 """The assignment's fully-connected networks, and all names of `layers` and `layer_utils`."""
 
 import itertools
+import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -51,10 +52,10 @@ class _Model:
             ValueError: shapes that do not fit.
             TypeError: labels that are not integers.
         """
+        self.enter("test" if y is None else "train")
         X = np.asarray(X)
+        self.check_features(X)
         x = X.reshape(len(X), -1).astype(self.dtype, copy=False)
-        if x.shape[1] != self.params["W1"].shape[0]:
-            raise ValueError(f"X has shape {X.shape}, {x.shape[1]} features; W1 has shape {self.params['W1'].shape}")
         program = self.programs()
         if y is None:
             return np.array(program.scores(self.numbers(), self.layers(), self.running(x.dtype), x))
@@ -64,6 +65,19 @@ class _Model:
         loss, grads, stats = program.gradients(self.numbers(), self.layers(), self.running(x.dtype), x, y, masks)
         self.keep(stats)
         return float(loss), flat(to_numpy(grads))
+
+    def check_features(self, X: Array) -> None:
+        """Raise unless rows of `X` have as many features as `W1` takes.
+
+        Raises:
+            ValueError: another number.
+        """
+        features, shape = math.prod(X.shape[1:]), self.params["W1"].shape
+        if features != shape[0]:
+            raise ValueError(f"X has shape {X.shape}, {features} features; W1 has shape {shape}")
+
+    def enter(self, mode: str) -> None:
+        """Do what the assignment's `loss` does first, in mode "train" or "test"."""
 
     def layers(self) -> list[dict[str, Array]]:
         """The parameters as the core network has them."""
@@ -180,17 +194,15 @@ class FullyConnectedNet(_Model):
             self.bn_params = [{} for _ in hidden_dims]
         self.programs()  # raises on what the core network does not know
 
-    def loss(self, X: Array, y: Array | None = None) -> Any:
-        """See the base class; the modes in `bn_params` and `dropout_param` are set, as the assignment does."""
-        mode = "test" if y is None else "train"
+    def enter(self, mode: str) -> None:
+        """Set the mode in `bn_params` and `dropout_param`, and seed what test mode seeds."""
         if self.use_dropout:
             self.dropout_param["mode"] = mode
         if self.normalization == "batchnorm":
             for bn_param in self.bn_params:
                 bn_param["mode"] = mode
-        if y is None and self.num_layers > 1:
+        if mode == "test" and self.num_layers > 1:
             self._seed_noise()  # the assignment's dropout does so in either mode
-        return super().loss(X, y)
 
     def numbers(self) -> Array:
         """The core network's numbers: keep ratio, L2 strength, momentum and eps of normalization."""
@@ -250,6 +262,7 @@ class Programs:
     def __init__(self, structure: FCNet) -> None:
         self.structure = structure
         self.scores = compiled(self._scores)
+        self.classes = compiled(self._classes)
         self.gradients = compiled(self.value_and_grad)
 
     def _net(self, numbers: Any) -> FCNet:
@@ -263,6 +276,9 @@ class Programs:
 
     def _scores(self, numbers: Any, layers: Any, stats: Any, x: Any) -> Any:
         return network.apply(self._net(numbers), layers, stats, x)[0].astype(x.dtype)
+
+    def _classes(self, numbers: Any, layers: Any, stats: Any, x: Any, rows: Any) -> Any:
+        return network.predict(self._net(numbers), layers, stats, x[rows])
 
     def value_and_grad(self, numbers: Any, layers: Any, stats: Any, x: Any, y: Any, masks: Any) -> tuple:
         """The loss, its gradients, and the new running statistics."""
