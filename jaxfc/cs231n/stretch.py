@@ -157,7 +157,9 @@ def _program(programs: Programs, groups: tuple[tuple[str, ...], ...], rule: str 
     def update(index: Any, *args: Any) -> tuple:
         if rule is not None:
             return optim.ADAPTERS[rule].update(*args)
-        return lax.switch(index, [adapter.update for adapter in optim.ADAPTERS.values()], *args)
+        # All of them, entry by entry in one loop: a conditional would copy parameters and slots.
+        results = [adapter.update(*args) for adapter in optim.ADAPTERS.values()]
+        return jax.tree.map(lambda *arrays: lax.select_n(index, *arrays), *results)
 
     def stretch(
         index: Any,
