@@ -13,12 +13,13 @@ import jax
 import numpy as np
 
 from jaxfc import network
-from jaxfc.cs231n.bridge import compiled, refuse, to_numpy
+from jaxfc.cs231n.bridge import compiled, refuse
 from jaxfc.cs231n.layer_utils import *  # noqa: F403 (notebooks rely on it)
 from jaxfc.cs231n.layer_utils import __all__ as _layer_utils
 from jaxfc.cs231n.layers import *  # noqa: F403
 from jaxfc.cs231n.layers import __all__ as _layers
 from jaxfc.cs231n.layers import check_labels
+from jaxfc.cs231n.packing import packing
 from jaxfc.files import write_atomically
 from jaxfc.network import FCNet, RunningStats
 
@@ -64,7 +65,7 @@ class _Model:
         masks = self.draw_masks(len(x))
         loss, grads, stats = program.gradients(self.numbers(), self.layers(), self.running(x.dtype), x, y, masks)
         self.keep(stats)
-        return float(loss), flat(to_numpy(grads))
+        return float(loss), flat(grads)
 
     def check_features(self, X: Array) -> None:
         """Raise unless rows of `X` have as many features as `W1` takes.
@@ -263,7 +264,7 @@ class Programs:
         self.structure = structure
         self.scores = compiled(self._scores)
         self.classes = compiled(self._classes)
-        self.gradients = compiled(self.value_and_grad)
+        self.gradients = packing(self.value_and_grad)
 
     def _net(self, numbers: Any) -> FCNet:
         keep_ratio, reg, momentum, eps = numbers
