@@ -7,8 +7,8 @@ import re
 
 import jax
 import numpy as np
-import numpy_reference as reference
 import pytest
+from side_by_side import assert_float32_traces_agree, train_both
 
 from jaxfc.cs231n.classifiers.fc_net import FullyConnectedNet
 from jaxfc.cs231n.data_utils import get_CIFAR10_data
@@ -80,25 +80,6 @@ def test_cells_3_to_6(capsys):
 def data():
     """4,000 training images, and 500 to validate on."""
     return get_CIFAR10_data(num_training=4000, num_validation=500, num_test=1)
-
-
-def train_both(seed, data, hidden_dims, net, **kwargs):
-    """Train the face's and the reference's network from the same state of the random stream."""
-    solvers, draws = [], []
-    for net_class, solver_class in ((FullyConnectedNet, Solver), (reference.FullyConnectedNet, reference.Solver)):
-        np.random.seed(seed)
-        solvers.append(solver_class(net_class(hidden_dims, **net), data, **kwargs))
-        solvers[-1].train()
-        draws.append(np.random.rand())
-    assert draws[0] == draws[1]
-    return solvers
-
-
-def assert_float32_traces_agree(mine, theirs):
-    np.testing.assert_allclose(mine.loss_history[0], theirs.loss_history[0], rtol=1e-5)
-    np.testing.assert_allclose(mine.loss_history[:20], theirs.loss_history[:20], rtol=1e-3)
-    np.testing.assert_allclose(mine.train_acc_history, theirs.train_acc_history, atol=0.03)
-    np.testing.assert_allclose(mine.val_acc_history, theirs.val_acc_history, atol=0.03)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002 - the assignment draws from the global stream
 
+import contextlib
 import itertools
 import pickle
 import re
@@ -455,6 +456,61 @@ def test_check_accuracy(data):
     np.random.seed(3)
     assert solver.check_accuracy(x, y, num_samples=13) == right[rows].mean()
     assert np.random.rand() == then
+
+
+def test_an_interrupted_training_leaves_what_it_reached(data, monkeypatch):
+    """Parameters stay on the device between checks; whoever stops a training still finds them in the model."""
+    runs = []
+    for stop in (None, 2):
+        np.random.seed(5)
+        model = FullyConnectedNet([6], 48, 3, normalization="batchnorm", weight_scale=0.3, dtype=np.float64)
+        settings = {"update_rule": "adam", "batch_size": 20, "print_every": 1}
+        solver = Solver(model, data, num_epochs=1 if stop is None else 4, **settings)
+        printed = []
+
+        def interrupt(line, printed=printed, stop=stop):
+            printed.append(line)
+            if stop is not None and sum("Iteration" in line for line in printed) == stop:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("builtins.print", interrupt)
+        with contextlib.suppress(KeyboardInterrupt):
+            solver.train()
+        monkeypatch.undo()
+        runs.append(solver)
+    whole, stopped = runs
+    assert stopped.loss_history == whole.loss_history[:2]
+    config = stopped.optim_configs["W1"]
+    assert config["t"] == 2
+    assert config["m"].any()
+    assert np.abs(stopped.model.params["W1"] - stopped.best_params["W1"]).max() > 1e-4
+    np.random.seed(1)
+    before = len(stopped.loss_history)
+    stopped.train()
+    assert len(stopped.loss_history) == before + 12
+    assert pickle.loads(pickle.dumps(stopped)).loss_history == stopped.loss_history
+
+
+def test_a_subclass_may_measure_accuracy_itself(data):
+    seen = []
+
+    class Own(Solver):
+        def check_accuracy(self, X, y, num_samples=None, batch_size=100):
+            seen.append(X is data["X_train"] or X is data["X_val"])
+            return 0.5 + len(seen) / 100
+
+    solver = Own(FullyConnectedNet([6], 48, 3), data, batch_size=20, num_epochs=2, verbose=False)
+    solver.train()
+    assert seen == [True] * 6
+    assert solver.val_acc_history == [0.52, 0.54, 0.56]
+
+
+def test_rows_that_the_model_does_not_take_are_refused_before_training(data):
+    for part in ("train", "val"):
+        solver = Solver(FullyConnectedNet([6], 48, 3), data | {f"X_{part}": data[f"X_{part}"][:, :2]})
+        with pytest.raises(ValueError, match=r"X has shape \(\d+, 2, 4, 4\), 32 features; W1 has shape \(48, 6\)"):
+            solver.train()
+        assert not solver.loss_history
 
 
 def test_attributes_are_the_keywords(data):

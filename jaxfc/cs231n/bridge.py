@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 
-def compiled(function: Callable, **jit_options: Any) -> Callable:
+def compiled(function: Callable) -> Callable:
     """Compile a function, and call it with 64-bit arithmetic allowed, whatever the process's setting."""
-    program = jax.jit(function, **jit_options)
+    program = jax.jit(function)
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
@@ -28,9 +28,7 @@ def to_numpy(tree: Any) -> Any:
 def common(*arrays: Any) -> tuple[np.ndarray, ...]:
     """Convert arrays to the floating type that NumPy would compute with."""
     arrays = tuple(map(np.asarray, arrays))
-    dtype = (
-        np.result_type(np.float32, *arrays) if any(a.dtype == np.float32 for a in arrays) else np.result_type(*arrays)
-    )
+    dtype = np.result_type(*arrays)
     dtype = dtype if np.issubdtype(dtype, np.floating) else np.dtype(np.float64)
     return tuple(a.astype(dtype, copy=False) for a in arrays)
 

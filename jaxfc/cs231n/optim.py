@@ -47,18 +47,13 @@ class Adapter:
             config.setdefault(self.counter, 0)
         return config
 
-    def to_state(self, numbers: dict[str, Any], slots: dict[str, Any], count: Any) -> Any:
-        """The core rule's state; slots may be arrays, or trees of them."""
-        fields = numbers | slots
-        if self.counter:
-            fields |= {"step": count, "weight_decay": 0 * numbers["learning_rate"]}
-        return self.state(**fields)
-
     def update(self, params: Any, grads: Any, numbers: Sequence[Any], slots: tuple, count: Any) -> tuple[Any, tuple]:
         """Apply the core rule to arrays, or trees of them; numbers and slots come in order, others are left alone."""
-        named = {name: number for (name, _), number in zip(self.numbers, numbers, strict=False)}
-        state = self.to_state(named, dict(zip(self.slots, slots, strict=False)), count)
-        params, state = self.rule(params, grads, state)
+        fields = {name: number for (name, _), number in zip(self.numbers, numbers, strict=False)}
+        fields |= zip(self.slots, slots, strict=False)
+        if self.counter:
+            fields |= {"step": count, "weight_decay": 0 * fields["learning_rate"]}
+        params, state = self.rule(params, grads, self.state(**fields))
         return params, tuple(getattr(state, name) for name in self.slots) + slots[len(self.slots) :]
 
 
@@ -89,7 +84,9 @@ def _apply(name: str, w: Array, dw: Array, config: Config | None) -> tuple[Array
         raise ValueError(f"{name}: w has shape {np.shape(w)} and dw {np.shape(dw)}; they must be the same")
     numbers = np.array([config[key] for key, _ in adapter.numbers], np.float64)
     slots = tuple(np.asarray(config[key]) for key in adapter.slots)
-    next_w, slots = _compiled[name](np.asarray(w), np.asarray(dw), numbers, slots, np.int32(config.get("t", 0)))
+    next_w, slots = _compiled[name](
+        np.asarray(w), np.asarray(dw), numbers, slots, np.int32(config.get(adapter.counter, 0))
+    )
     config |= zip(adapter.slots, to_numpy(slots), strict=True)
     if adapter.counter:
         config[adapter.counter] += 1

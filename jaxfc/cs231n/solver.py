@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxfc.cs231n import optim
 from jaxfc.cs231n.layers import check_labels
+from jaxfc.cs231n.rows import Rows
 from jaxfc.cs231n.stretch import Stretches, is_compiled, longest_stretch
 from jaxfc.files import write_atomically
 
@@ -48,6 +49,8 @@ class Solver:
     >>> len(solver.loss_history), len(solver.val_acc_history)
     (8, 3)
     """
+
+    _compiled: Stretches | None = None  # while a compiled training runs
 
     def __init__(self, model: Any, data: dict[str, Array], **kwargs: Any) -> None:
         self.model = model
@@ -114,47 +117,66 @@ class Solver:
             num_samples: measure on so many rows, drawn with replacement, if there are more.
             batch_size: rows at once, for a model that is not compiled.
         """
-        if num_samples is not None and len(X) > num_samples:
-            rows = np.random.choice(len(X), num_samples)
-            X, y = X[rows], y[rows]
+        sampled = num_samples is not None and len(X) > num_samples
+        rows = np.random.choice(len(X), num_samples) if sampled else np.arange(len(X))
+        return float(np.mean(self._classes(X, rows, batch_size) == np.asarray(y)[rows]))
+
+    def _classes(self, X: Array, rows: Array, batch_size: int) -> Array:
+        """The classes that the model gives some rows of `X`."""
+        if self._compiled is not None and self._compiled.rows.has(X):
+            return self._compiled.rows.classes(X, rows)
         size = 10 * batch_size if is_compiled(self.model) else batch_size
-        scores = [self.model.loss(X[start : start + size]) for start in range(0, len(X), size)]
-        return float(np.mean(np.argmax(np.concatenate(scores), axis=1) == y))
+        scores = [self.model.loss(X[rows[start : start + size]]) for start in range(0, len(rows), size)]
+        return np.argmax(np.concatenate(scores), axis=1)
 
     def train(self) -> None:
         """Run the whole training; at its end the model has the best parameters by validation accuracy."""
         per_epoch = max(len(self.X_train) // self.batch_size, 1)
         iterations = self.num_epochs * per_epoch
-        ranges = list(self._stretches(iterations, per_epoch))
-        x_train, x_val = self.X_train, self.X_val
+        ranges = list(self._ranges(iterations, per_epoch))
         if is_compiled(self.model):
-            # In the model's own type once, and not batch by batch.
-            x_train, x_val = (np.ascontiguousarray(X.reshape(len(X), -1), self.model.dtype) for X in (x_train, x_val))
-            longest = max(map(len, ranges), default=0)
-            rule = self.update_rule.__name__
-            stretches = Stretches(self.model, rule, self.optim_configs, x_train, self.y_train, self.batch_size, longest)
-        for stretch in ranges:
-            if is_compiled(self.model):
-                self.loss_history += stretches.run(len(stretch))
-            else:
-                for _ in stretch:
-                    self._step()
-            t = stretch[-1]
-            if self.verbose and t % self.print_every == 0:
-                print(f"(Iteration {t + 1} / {iterations}) loss: {self.loss_history[-1]:f}")
-            epoch_end = (t + 1) % per_epoch == 0
-            if epoch_end:
-                self.epoch += 1
-                for config in self.optim_configs.values():
-                    config["learning_rate"] *= self.lr_decay
-            if t == 0 or t == iterations - 1 or epoch_end:
-                self._check(x_train, x_val)
+            self._compiled = self._compile(longest=max(map(len, ranges), default=0))
+        try:
+            for stretch in ranges:
+                self._run(len(stretch))
+                t = stretch[-1]
+                if self.verbose and t % self.print_every == 0:
+                    print(f"(Iteration {t + 1} / {iterations}) loss: {self.loss_history[-1]:f}")
+                epoch_end = (t + 1) % per_epoch == 0
+                if epoch_end:
+                    self.epoch += 1
+                    for config in self.optim_configs.values():
+                        config["learning_rate"] *= self.lr_decay
+                if t == 0 or t == iterations - 1 or epoch_end:
+                    self._write_back()
+                    self._check()
+        finally:
+            self._write_back()
+            self._compiled = None
         self.model.params = self.best_params
 
-    def _check(self, x_train: Array, x_val: Array) -> None:
+    def _compile(self, longest: int) -> Stretches:
+        rows = Rows(self.model, self.X_train, self.X_val)
+        rule = self.update_rule.__name__
+        return Stretches(self.model, rule, self.optim_configs, rows, self.y_train, self.batch_size, longest)
+
+    def _run(self, iterations: int) -> None:
+        """Take so many steps."""
+        if self._compiled is not None:
+            self.loss_history += self._compiled.run(iterations)
+            return
+        for _ in range(iterations):
+            self._step()
+
+    def _write_back(self) -> None:
+        """Bring parameters and configurations up to date, where a compiled training keeps them on the device."""
+        if self._compiled is not None:
+            self._compiled.write_back()
+
+    def _check(self) -> None:
         """Measure both accuracies, print them, and keep the best parameters."""
-        train_acc = self.check_accuracy(x_train, self.y_train, num_samples=self.num_train_samples)
-        val_acc = self.check_accuracy(x_val, self.y_val, num_samples=self.num_val_samples)
+        train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
+        val_acc = self.check_accuracy(self.X_val, self.y_val, num_samples=self.num_val_samples)
         self.train_acc_history.append(train_acc)
         self.val_acc_history.append(val_acc)
         self._save_checkpoint()
@@ -164,7 +186,7 @@ class Solver:
             self.best_val_acc = val_acc
             self.best_params = {name: w.copy() for name, w in self.model.params.items()}
 
-    def _stretches(self, iterations: int, per_epoch: int) -> Iterator[range]:
+    def _ranges(self, iterations: int, per_epoch: int) -> Iterator[range]:
         """Cut the iterations after each one that is followed by a print or a check."""
         longest = longest_stretch(self.model, self.batch_size) if is_compiled(self.model) else iterations
         start = 0

@@ -2,7 +2,8 @@
 
 What the assignment's loop does between two prints or two checks of accuracy depends on nothing but
 arrays, and on draws from NumPy's global random stream. So the draws are made first, in the assignment's
-order; then one program runs the whole stretch.
+order; then one program runs the whole stretch. From stretch to stretch, parameters stay on the device
+until someone may look at them.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from jax import lax
 
 from jaxfc.cs231n import optim
 from jaxfc.cs231n.bridge import compiled
-from jaxfc.cs231n.classifiers.fc_net import SMALL, FullyConnectedNet, Programs, TwoLayerNet, flat
+from jaxfc.cs231n.classifiers.fc_net import SMALL, FullyConnectedNet, Programs, flat
+from jaxfc.cs231n.rows import Rows
 
 Array = np.ndarray
 MASK_BYTES = 2**28  # of dropout masks drawn ahead
@@ -24,14 +26,14 @@ MASK_BYTES = 2**28  # of dropout masks drawn ahead
 
 def is_compiled(model: Any) -> bool:
     """Whether a model's loss is the core network's, and not a subclass's own or another library's."""
-    return type(model).loss in (FullyConnectedNet.loss, TwoLayerNet.loss)
+    return type(model).loss is FullyConnectedNet.loss  # and TwoLayerNet's: they inherit it
 
 
 def longest_stretch(model: Any, batch_size: int) -> int:
     """How many iterations' masks may be drawn ahead."""
     if not model.use_dropout:
         return 2**31
-    units = sum(w.shape[1] for name, w in model.params.items() if name[0] == "W")
+    units = sum(w.shape[1] for w in model.weights())
     return max(MASK_BYTES // (units * batch_size), 1)
 
 
@@ -42,47 +44,66 @@ class Stretches:
         model: one of `fc_net`'s.
         rule: the name of an update rule.
         configs: its configuration for each parameter, changed in place.
-        x: training rows, `(N, D)`, of the model's dtype.
-        y: their labels.
+        rows: the rows on the device, training rows first.
+        y: the training rows' labels.
         batch_size: rows drawn for an iteration.
         longest: the most iterations of a stretch. Arrays of draws are padded to it, so that one program
             serves stretches of all lengths.
     """
 
     def __init__(
-        self, model: Any, rule: str, configs: dict[str, dict], x: Array, y: Array, batch_size: int, longest: int
+        self, model: Any, rule: str, configs: dict[str, dict], rows: Rows, y: Array, batch_size: int, longest: int
     ) -> None:
         self.model, self.rule, self.adapter, self.configs = model, rule, optim.ADAPTERS[rule], configs
-        self.batch_size, self.longest = batch_size, longest
+        self.rows, self.batch_size, self.longest = rows, batch_size, longest
         with jax.enable_x64(True):
-            self.data = jnp.asarray(x), jnp.asarray(y)
+            self.data = rows.x, jax.device_put(np.asarray(y))
         # One program serves all update rules where to compile costs more than to carry slots that a rule leaves unused.
         self.shared = sum(w.size for w in model.params.values()) <= SMALL
+        self.state: list | None = None  # parameters, statistics and slots, where they are not the model's
+        self.groups: dict[tuple, tuple[str, ...]] = {}
+        self.done = 0  # iterations since the state was read
 
     def run(self, iterations: int) -> list[float]:
         """Run so many iterations, and return their losses."""
         model = self.model
+        model.enter("train")
         rows, masks = self._draw(iterations)
-        for name, config in self.configs.items():
-            self.adapter.fill(model.params[name], config)
-        groups = self._groups()
-        program = _program(model.programs(), tuple(groups.values()), None if self.shared else self.rule)
-        layers, stats, slots, losses = program(
+        if self.state is None:
+            self._read()
+        program = _program(model.programs(), tuple(self.groups.values()), None if self.shared else self.rule)
+        *self.state, losses = program(
             np.int32(list(optim.ADAPTERS).index(self.rule)),
             np.int32(iterations),
             model.numbers(),
-            (model.layers(), model.running(model.dtype), [self._slots(names) for names in groups.values()]),
-            [_padded(key[:-1]) for key in groups],
-            [np.int32(key[-1]) for key in groups],
+            self.state,
+            [_padded(key[:-1]) for key in self.groups],
+            [np.int32(key[-1] + self.done) for key in self.groups],
             self.data,
             rows,
             masks,
         )
-        model.params.update({name: np.array(w) for name, w in flat(layers).items()})
-        model.keep(stats)
-        for names, arrays in zip(groups.values(), slots, strict=True):
-            self._write_back(names, arrays, iterations)
+        self.done += iterations
         return [float(loss) for loss in np.asarray(losses)[:iterations]]
+
+    def _read(self) -> None:
+        """Take the state of the training from the model and the configurations."""
+        for name, config in self.configs.items():
+            self.adapter.fill(self.model.params[name], config)
+        self.groups, self.done = self._group(), 0
+        slots = [self._slots(names) for names in self.groups.values()]
+        self.state = [self.model.layers(), self.model.running(self.model.dtype), slots]
+
+    def write_back(self) -> None:
+        """Bring the model and the configurations up to date; the next run reads them again."""
+        if self.state is None:
+            return
+        layers, stats, slots = self.state
+        self.model.params.update({name: np.array(w) for name, w in flat(layers).items()})
+        self.model.keep(stats)
+        for names, arrays in zip(self.groups.values(), slots, strict=True):
+            self._write_configs(names, arrays)
+        self.state = None
 
     def _draw(self, iterations: int) -> tuple[Array, list[Array] | None]:
         """Draw batches and dropout masks, iteration by iteration."""
@@ -99,7 +120,7 @@ class Stretches:
                 ahead[i] = mask
         return rows, masks
 
-    def _groups(self) -> dict[tuple, tuple[str, ...]]:
+    def _group(self) -> dict[tuple, tuple[str, ...]]:
         """The names of the parameters that share all numbers of their configuration, by those numbers."""
         groups: dict[tuple, tuple[str, ...]] = {}
         for name, config in self.configs.items():
@@ -115,13 +136,13 @@ class Stretches:
             slots.append({name: np.zeros_like(self.model.params[name]) for name in names})
         return tuple(slots)
 
-    def _write_back(self, names: tuple[str, ...], slots: tuple[dict[str, Any], ...], iterations: int) -> None:
+    def _write_configs(self, names: tuple[str, ...], slots: tuple[dict[str, Any], ...]) -> None:
         for name in names:
             config = self.configs[name]
             for slot, tree in zip(self.adapter.slots, slots, strict=False):
                 config[slot] = np.array(tree[name])
             if self.adapter.counter:
-                config[self.adapter.counter] += iterations
+                config[self.adapter.counter] += self.done
 
 
 def _padded(numbers: tuple[float, ...]) -> Array:
@@ -136,13 +157,15 @@ def _program(programs: Programs, groups: tuple[tuple[str, ...], ...], rule: str 
     def update(index: Any, *args: Any) -> tuple:
         if rule is not None:
             return optim.ADAPTERS[rule].update(*args)
-        return lax.switch(index, [adapter.update for adapter in optim.ADAPTERS.values()], *args)
+        # All of them, entry by entry in one loop: a conditional would copy parameters and slots.
+        results = [adapter.update(*args) for adapter in optim.ADAPTERS.values()]
+        return jax.tree.map(lambda *arrays: lax.select_n(index, *arrays), *results)
 
     def stretch(
         index: Any,
         iterations: Any,
         net: Any,
-        start: tuple,
+        start: list,
         numbers: Any,
         counts: Any,
         data: tuple,

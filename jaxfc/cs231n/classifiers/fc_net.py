@@ -1,6 +1,7 @@
 """The assignment's fully-connected networks, and all names of `layers` and `layer_utils`."""
 
 import itertools
+import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -12,12 +13,14 @@ import jax
 import numpy as np
 
 from jaxfc import network
-from jaxfc.cs231n.bridge import compiled, refuse, to_numpy
+from jaxfc.cs231n.bridge import compiled, refuse
 from jaxfc.cs231n.layer_utils import *  # noqa: F403 (notebooks rely on it)
 from jaxfc.cs231n.layer_utils import __all__ as _layer_utils
 from jaxfc.cs231n.layers import *  # noqa: F403
 from jaxfc.cs231n.layers import __all__ as _layers
 from jaxfc.cs231n.layers import check_labels
+from jaxfc.cs231n.packing import packing
+from jaxfc.files import write_atomically
 from jaxfc.network import FCNet, RunningStats
 
 __all__ = ["FullyConnectedNet", "TwoLayerNet", *_layers, *_layer_utils]
@@ -50,10 +53,10 @@ class _Model:
             ValueError: shapes that do not fit.
             TypeError: labels that are not integers.
         """
+        self.enter("test" if y is None else "train")
         X = np.asarray(X)
+        self.check_features(X)
         x = X.reshape(len(X), -1).astype(self.dtype, copy=False)
-        if x.shape[1] != self.params["W1"].shape[0]:
-            raise ValueError(f"X has shape {X.shape}, {x.shape[1]} features; W1 has shape {self.params['W1'].shape}")
         program = self.programs()
         if y is None:
             return np.array(program.scores(self.numbers(), self.layers(), self.running(x.dtype), x))
@@ -62,19 +65,36 @@ class _Model:
         masks = self.draw_masks(len(x))
         loss, grads, stats = program.gradients(self.numbers(), self.layers(), self.running(x.dtype), x, y, masks)
         self.keep(stats)
-        return float(loss), flat(to_numpy(grads))
+        return float(loss), flat(grads)
+
+    def check_features(self, X: Array) -> None:
+        """Raise unless rows of `X` have as many features as `W1` takes.
+
+        Raises:
+            ValueError: another number.
+        """
+        features, shape = math.prod(X.shape[1:]), self.params["W1"].shape
+        if features != shape[0]:
+            raise ValueError(f"X has shape {X.shape}, {features} features; W1 has shape {shape}")
+
+    def enter(self, mode: str) -> None:
+        """Do what the assignment's `loss` does first, in mode "train" or "test"."""
 
     def layers(self) -> list[dict[str, Array]]:
         """The parameters as the core network has them."""
-        count = sum(name.startswith("W") for name in self.params)
         return [
             {key.lower(): self.params[f"{key}{i}"] for key in ("W", "b", "gamma", "beta") if f"{key}{i}" in self.params}
-            for i in range(1, count + 1)
+            for i, _ in enumerate(self.weights(), start=1)
         ]
+
+    def weights(self) -> list[Array]:
+        """The weight matrices, first to last."""
+        count = sum(name.startswith("W") for name in self.params)
+        return [self.params[f"W{i}"] for i in range(1, count + 1)]
 
     def programs(self) -> "Programs":
         """The compiled functions for the parameters as they are now."""
-        weights = [self.params[f"W{i}"] for i in range(1, 1 + sum(name[0] == "W" for name in self.params))]
+        weights = self.weights()
         dims = (weights[0].shape[0], *(w.shape[1] for w in weights))
         # A small network has an L2 term always, be it 0: cheaper than to compile one without as well.
         penalized = bool(self.reg) or sum(w.size for w in weights) <= SMALL
@@ -97,8 +117,7 @@ class _Model:
 
     def save(self, fname: str) -> None:
         """Pickle the parameters into a file."""
-        with open(fname, "wb") as file:
-            pickle.dump(self.params, file)
+        write_atomically(fname, pickle.dumps(self.params))
 
     def load(self, fname: str) -> bool:
         """Read the parameters that `save` wrote; return False, and change nothing, if there is no such file.
@@ -188,17 +207,15 @@ class FullyConnectedNet(_Model):
             self.bn_params = [{} for _ in hidden_dims]
         self.programs()  # raises on what the core network does not know
 
-    def loss(self, X: Array, y: Array | None = None) -> Any:
-        """See the base class; the modes in `bn_params` and `dropout_param` are set, as the assignment does."""
-        mode = "test" if y is None else "train"
+    def enter(self, mode: str) -> None:
+        """Set the mode in `bn_params` and `dropout_param`, and seed what test mode seeds."""
         if self.use_dropout:
             self.dropout_param["mode"] = mode
         if self.normalization == "batchnorm":
             for bn_param in self.bn_params:
                 bn_param["mode"] = mode
-        if y is None and self.num_layers > 1:
+        if mode == "test" and self.num_layers > 1:
             self._seed_noise()  # the assignment's dropout does so in either mode
-        return super().loss(X, y)
 
     def numbers(self) -> Array:
         """The core network's numbers: keep ratio, L2 strength, momentum and eps of normalization."""
@@ -258,7 +275,8 @@ class Programs:
     def __init__(self, structure: FCNet) -> None:
         self.structure = structure
         self.scores = compiled(self._scores)
-        self.gradients = compiled(self.value_and_grad)
+        self.classes = compiled(self._classes)
+        self.gradients = packing(self.value_and_grad)
 
     def _net(self, numbers: Any) -> FCNet:
         keep_ratio, reg, momentum, eps = numbers
@@ -271,6 +289,9 @@ class Programs:
 
     def _scores(self, numbers: Any, layers: Any, stats: Any, x: Any) -> Any:
         return network.apply(self._net(numbers), layers, stats, x)[0].astype(x.dtype)
+
+    def _classes(self, numbers: Any, layers: Any, stats: Any, x: Any, rows: Any) -> Any:
+        return network.predict(self._net(numbers), layers, stats, x[rows])
 
     def value_and_grad(self, numbers: Any, layers: Any, stats: Any, x: Any, y: Any, masks: Any) -> tuple:
         """The loss, its gradients, and the new running statistics."""

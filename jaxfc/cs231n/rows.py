@@ -1,0 +1,50 @@
+"""A Solver's rows on the device: copied there once, in the model's own type, and looked up there."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+Array = np.ndarray
+AT_ONCE = 1000  # rows classified by one call
+
+
+class Rows:
+    """Training and validation rows as one array, so that one program classifies either.
+
+    Args:
+        model: one of `fc_net`'s.
+        X_train: training rows, of any number of axes.
+        X_val: validation rows.
+
+    Raises:
+        ValueError: rows that the model does not take.
+    """
+
+    def __init__(self, model: Any, X_train: Array, X_val: Array) -> None:
+        self.model = model
+        self.parts = (X_train, X_val)
+        for X in self.parts:
+            model.check_features(X)
+        rows = np.concatenate([X.reshape(len(X), -1) for X in self.parts], dtype=model.dtype, casting="unsafe")
+        with jax.enable_x64(True):
+            self.x = jax.device_put(rows)
+
+    def has(self, X: Array) -> bool:
+        """Whether `X` is the training or the validation rows."""
+        return any(X is part for part in self.parts)
+
+    def classes(self, X: Array, rows: Array) -> Array:
+        """The class that the model as it is gives each of some rows of `X`, in test mode."""
+        model = self.model
+        model.enter("test")
+        program = model.programs().classes
+        with jax.enable_x64(True):
+            layers, running = jax.device_put((model.layers(), model.running(model.dtype)))
+        rows = (rows + (0 if X is self.parts[0] else len(self.parts[0]))).astype(np.int32)
+        return np.concatenate(
+            [
+                program(model.numbers(), layers, running, self.x, rows[start : start + AT_ONCE])
+                for start in range(0, len(rows), AT_ONCE)
+            ]
+        )
