@@ -175,13 +175,14 @@ def init(net: FCNet, key: Key[Array, ""]) -> tuple[Params, Stats]:
     if "float64" in (net.param_dtype, net.compute_dtype) and not jax.config.jax_enable_x64:
         raise PrecisionError("float64 needs 64-bit mode: jax.config.update('jax_enable_x64', True) at the start")
     dtype = jnp.dtype(net.param_dtype)
+    shapes = list(itertools.pairwise(net.dims))
+    ends = np.cumsum([fan_in * fan_out for fan_in, fan_out in shapes])
+    # One draw for all layers: to compile a draw for each takes longer than anything else here.
+    draws = jnp.split(jax.random.normal(key, (ends[-1],), dtype), ends[:-1])
     params, stats = [], []
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(net.dims)):
+    for i, ((fan_in, fan_out), draw) in enumerate(zip(shapes, draws, strict=True)):
         scale = jnp.asarray(_initial_scale(net.weight_scale, fan_in, fan_out), dtype)
-        layer = {
-            "w": scale * jax.random.normal(jax.random.fold_in(key, i), (fan_in, fan_out), dtype),
-            "b": jnp.zeros(fan_out, dtype),
-        }
+        layer = {"w": scale * draw.reshape(fan_in, fan_out), "b": jnp.zeros(fan_out, dtype)}
         if net.normalization and i < len(net.hidden_dims):
             layer |= {"gamma": jnp.ones(fan_out, dtype), "beta": jnp.zeros(fan_out, dtype)}
             if net.normalization == "batchnorm":

@@ -191,7 +191,7 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(capfd, folder):
         assert column("hidden") == sorted(column("hidden"))
         images = page.locator("img")
         assert images.count() == 5
-        assert all(image.evaluate("i => i.complete && i.naturalWidth > 300") for image in images.all())
+        assert all(image.evaluate("i => i.complete && i.naturalWidth > 100") for image in images.all())
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         browser.close()
     assert not problems

@@ -1,5 +1,6 @@
 """Candidates: settings made into networks and rules, grouped by the program that can train them together."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -79,6 +80,7 @@ def group(configs: Sequence[TrainConfig], data: Dataset, num_rows: int) -> list[
         ValueError, TypeError: a setting that no training takes; it is named, as in `jaxfc.fit`.
     """
     groups: dict[Any, Group] = {}
+    hypers: dict[Any, list] = defaultdict(list)
     for number, config in enumerate(configs):
         if config.sampling not in PLANS:
             raise unknown_name("sampling", config.sampling, PLANS)
@@ -89,13 +91,17 @@ def group(configs: Sequence[TrainConfig], data: Dataset, num_rows: int) -> list[
         key = (structure, rule, config.batch_size, config.sampling)
         if key not in groups:
             groups[key] = Group(rule, config.batch_size, config.sampling, num_rows, programs_of(rule))
-        rule.init([], **hyper)  # raises on a number out of range
+        hypers[key].append(hyper)
         groups[key].numbers[number] = Candidates(
             _numbers(net, jnp.promote_types(net.param_dtype, jnp.float32)),
             _numbers(hyper, jnp.result_type(float)),
             np.int32(config.seed),
         )
         groups[key].nets[number] = net
+    for key, each in groups.items():
+        # Every number's range is an interval: the least and the greatest value stand for all.
+        for extreme in (np.min, np.max):
+            each.rule.init([], **jax.tree.map(lambda *values, f=extreme: f(values).item(), *hypers[key]))
     return list(groups.values())
 
 

@@ -1,7 +1,7 @@
 """How many members train at once, and how many programs run beside one another.
 
 On an accelerator one program fills the device: the more members, the better. On a CPU a program of
-many members gains nothing over small ones, whose numbers stay in the cache; there, one runs on each core.
+many members gains little over one of a few; there, one runs on each core.
 """
 
 import os
@@ -17,9 +17,9 @@ from jaxfc.search.population import Member, begin
 from jaxfc.step import EVALUATION_ROWS
 
 SHARE = 0.8  # of the free memory that members may take
-CACHE_BYTES = 2**20  # of a CPU core's cache, for the members of one program
+CPU_BYTES = 2**28  # that a program's members may take on a CPU
 MOST = 4096
-NARROW = 16
+NARROW = 8
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def chunking(group: Group, num_val: int, members: int, device: jax.Device, chunk
             + ("lower --chunk" if fit else "search smaller networks or batches")
         )
     if chunk is None and device.platform == "cpu":
-        most = min(max(CACHE_BYTES // each, 1), NARROW, fit)
+        most = min(max(CPU_BYTES // each, 1), NARROW, fit)
         chunk = 2 ** int(np.log2(most))
     elif chunk is None:
         chunk = Chunking(4 ** int(np.log2(min(MOST, fit)) / 2), 1).width(members)

@@ -139,11 +139,26 @@ def _epoch(
     keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[1])(candidates.seed)
     states = TrainState(members.params, members.stats, members.opt_state, keys, members.step)
 
+    axes = _member_axes(net, states)
+
     def iteration(states: TrainState, rows: Array) -> tuple[TrainState, Array]:
         x, y = data.normalizer(data.x[rows], net.dtype), data.y[rows]
-        return jax.vmap(lambda net, state: take_step(net, rule, state, x, y))(net, states)
+        step = jax.vmap(lambda net, state: take_step(net, rule, state, x, y), (0, axes), (axes, 0))
+        return step(net, states)
 
-    return lax.scan(iteration, states, plan)
+    states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes)
+    states, losses = lax.scan(iteration, states, plan)
+    return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), states, axes), losses
+
+
+def _member_axes(net: FCNet, states: TrainState) -> TrainState:
+    """Where a step has the members' axis: second in what has the shape of the first weights, else first.
+
+    As `(in, members, out)` the first weights are, without being copied, the one matrix that the batch,
+    which all members share, is multiplied by.
+    """
+    first = net.dims[:2]
+    return jax.tree.map(lambda leaf: int(leaf.shape[1:] == first), states)
 
 
 def _accuracies(net: FCNet, states: TrainState, data: FoldData) -> Float[Array, " members"]:
