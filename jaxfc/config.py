@@ -25,6 +25,8 @@ class TrainConfig:
     """Label column of a .csv, by name or index (default: the last)."""
     num_train: int | None = None
     """Train on the first so many rows only."""
+    mirror: bool = False
+    """Train on the mirror images of images as well."""
     hidden: tuple[int, ...] = (100, 100)
     """Widths of the hidden layers; none for a linear classifier."""
     normalization: str | None = None

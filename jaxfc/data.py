@@ -150,6 +150,21 @@ class Dataset:
             )
         return replace(self, x_train=self.x_train[:num_train], y_train=self.y_train[:num_train])
 
+    def mirrored(self) -> "Dataset":
+        """Append the mirror image, left and right exchanged, of every training row; the labels stay.
+
+        Raises:
+            ValueError: rows that are no images.
+
+        >>> load("digits").mirrored().x_train.shape
+        (2594, 64)
+        """
+        if self.image_shape is None:
+            raise ValueError(f"{self.name!r} has no images to mirror: leave mirror out")
+        images = self.x_train.reshape(-1, *self.image_shape)[..., ::-1].reshape(self.x_train.shape)
+        x, y = np.concatenate([self.x_train, images]), np.concatenate([self.y_train, self.y_train])
+        return replace(self, x_train=x, y_train=y)
+
 
 def check_examples(
     x: np.ndarray, y: np.ndarray | None, num_classes: int, *, what: str = "data", features: int | None = None

@@ -106,7 +106,8 @@ def check(config: TrainConfig, data: Dataset) -> None:
 def load_data(config: TrainConfig) -> Dataset:
     """Load the data set that a run's settings name."""
     data = load(config.data, data_dir=config.data_dir, label=config.label)
-    return data if config.num_train is None else data.subset(config.num_train)
+    data = data if config.num_train is None else data.subset(config.num_train)
+    return data.mirrored() if config.mirror else data
 
 
 def new_folder(data: str) -> Path:

@@ -108,3 +108,15 @@ def test_unknown_data_sets_are_answered_with_the_nearest():
         data.load("cifar")
     with pytest.raises(FileNotFoundError):
         data.load("absent.csv")
+
+
+def test_mirror_images_are_appended_and_nothing_else_changes():
+    digits = data.load("digits")
+    both = digits.mirrored()
+    rows = len(digits.x_train)
+    np.testing.assert_array_equal(both.x_train[:rows], digits.x_train)
+    np.testing.assert_array_equal(both.x_train[rows].reshape(8, 8), digits.x_train[0].reshape(8, 8)[:, ::-1])
+    np.testing.assert_array_equal(both.y_train[rows:], digits.y_train)
+    assert both.x_val is digits.x_val
+    with pytest.raises(ValueError, match="no images to mirror"):
+        dataclasses.replace(digits, image_shape=None).mirrored()

@@ -60,7 +60,7 @@ def test_every_flag_reaches_the_run(capfd, folder):
         "--weight-scale 0.1 --label-smoothing 0.1 --norm-momentum 0.8 "
         "--update-rule adamw --learning-rate 0.01 --weight-decay 0.1 --beta1 0.8 --beta2 0.99 --epsilon 1e-6 "
         "--clip-norm 1 --schedule cosine --warmup-epochs 1 --batch-size 64 --epochs 3 --sampling replacement "
-        "--patience 2 --seed 5 --num-train 500 --compute-dtype bfloat16 --out here"
+        "--mirror --patience 2 --seed 5 --num-train 500 --compute-dtype bfloat16 --out here"
     )
     code, _, err = jaxfc(capfd, "train", *flags.split(), "--no-progress")
     assert (code, err) == (0, [])

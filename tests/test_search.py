@@ -109,6 +109,15 @@ def test_static_settings_are_grouped_by_program(data):
     assert len(found.trials) == 12
 
 
+@pytest.mark.usefixtures("x64")
+def test_a_float64_search_is_the_training_that_fit_does(data):
+    config = dataclasses.replace(CONFIG, param_dtype="float64", normalization="batchnorm", epochs=2)
+    found = search.run(data, config, [{"reg": 1e-3}])
+    assert found.model().params[0]["w"].dtype == np.float64
+    result = fit(data, found.best.config)
+    np.testing.assert_allclose(found.best.loss[0], result.loss_history.reshape(2, -1).mean(axis=1), rtol=1e-9)
+
+
 def test_what_diverges_is_marked_and_disturbs_nobody(data):
     config = dataclasses.replace(CONFIG, update_rule="sgd")
     healthy = [{"learning_rate": rate} for rate in (0.01, 0.02, 0.05)]

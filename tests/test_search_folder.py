@@ -144,6 +144,7 @@ def test_folds_give_a_model_of_them_all(capfd, folder):
         ("--then-train --epochs=0", "epochs=0"),
         ("--hidden choice:8,a", "hidden=choice:8,a"),
         ("--data absent.csv", "absent.csv"),
+        ("--mirror --folds 2", "folds and mirror"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(capfd, folder, args, message):
@@ -196,3 +197,16 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(capfd, folder):
         browser.close()
     assert not problems
     assert not [url for url in requests if not url.startswith(("file:", "data:"))]
+
+
+def test_photographs_have_defaults_of_their_own_until_a_space_is_given(monkeypatch):
+    from jaxfc import cli
+    from jaxfc.search import folder as module
+
+    seen = []
+    monkeypatch.setattr(module, "search", lambda config, *args, **options: seen.append(config))
+    cli.main(["search", "--data", "cifar10", "--epochs", "2"])
+    cli.main(["search", "--data", "cifar10", "--reg", "uniform:0:1"])
+    assert (seen[0].train.mirror, seen[0].train.epochs, seen[0].ensemble) == (True, 2, 6)
+    assert seen[0].spaces == module.PHOTOGRAPH_SPACES
+    assert (seen[1].train, seen[1].spaces) == (TrainConfig(data="cifar10"), {"reg": "uniform:0:1"})

@@ -34,6 +34,25 @@ DEFAULT_SPACES = {
     "reg": "loguniform:1e-6:1e-3",
     "dropout_keep_ratio": "uniform:0.5:1",
 }
+# What a search of CIFAR-10 without spaces is.
+PHOTOGRAPHS = TrainConfig(
+    data="cifar10",
+    mirror=True,
+    hidden=(1024, 512),
+    normalization="batchnorm",
+    label_smoothing=0.1,
+    learning_rate=2e-3,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    batch_size=256,
+    epochs=8,
+)
+PHOTOGRAPH_SPACES = {
+    "learning_rate": "loguniform:1e-3:4e-3",
+    "reg": "loguniform:1e-6:1e-4",
+    "dropout_keep_ratio": "uniform:0.6:0.8",
+    "seed": "integers:0:999",
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,8 @@ def search(
     runs.allow_float64(config.train)
     data = runs.load_data(config.train)
     candidates = config.candidates()
+    if config.folds > 1 and config.train.mirror:
+        raise ValueError("folds and mirror: an image could be trained on whose mirror image is held out; give one only")
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
     # Whatever is wrong with the settings is said before the folder is made.
     plan(data, config.train, candidates, **options)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
@@ -92,7 +92,7 @@ class Lanes:
     def train(self, chunks: Sequence[Chunk], interrupted: threading.Event) -> Iterator[Trained]:
         """Train chunks, and yield what comes of them as they end; once interrupted, none is begun."""
         self._compile(chunks)
-        waiting: list[Future] = [self._pool.submit(self._run, chunk) for chunk in chunks]
+        waiting: list[Future] = [self._submit(self._run, chunk) for chunk in chunks]
         for future in as_completed(waiting):
             if interrupted.is_set():
                 for other in waiting:
@@ -100,11 +100,21 @@ class Lanes:
             if not future.cancelled():
                 yield future.result()
 
+    def _submit(self, function: Callable, *args: Any) -> Future:
+        # Within `jax.enable_x64`, 64-bit mode is this thread's own.
+        x64 = jax.config.jax_enable_x64
+
+        def run() -> Any:
+            with jax.enable_x64(x64):
+                return function(*args)
+
+        return self._pool.submit(run)
+
     def _compile(self, chunks: Sequence[Chunk]) -> None:
         """Compile what the chunks need, several programs at once."""
         new = {_key(chunk, device): (chunk, device) for chunk in chunks for device in self._data}
         jobs = {
-            key: (self._pool.submit(self._begin_program, *what), self._pool.submit(self._train_program, *what))
+            key: (self._submit(self._begin_program, *what), self._submit(self._train_program, *what))
             for key, what in new.items()
             if key not in self._programs
         }

@@ -167,7 +167,7 @@ def _accuracies(net: FCNet, states: TrainState, data: FoldData) -> Float[Array, 
     def one(net: FCNet, params: Params, stats: Stats) -> Array:
         return num_correct(net, params, stats, data.normalizer, data.x_val, data.y_val) / len(data.x_val)
 
-    return jax.vmap(one)(net, states.params, states.stats)
+    return jax.vmap(one)(net, states.params, states.stats).astype(jnp.float32)
 
 
 def _choose(which: Array, ours: PyTree, theirs: PyTree) -> PyTree:

@@ -19,7 +19,7 @@ from jaxfc.errors import check_number, unknown_name
 
 Settings = dict[str, Any]
 
-FIXED = ("data", "data_dir", "label", "num_train", "epochs", "patience")
+FIXED = ("data", "data_dir", "label", "num_train", "mirror", "epochs", "patience")
 NAMES = tuple(f.name for f in fields(TrainConfig) if f.name not in FIXED)
 
 
