@@ -77,7 +77,7 @@ def scatter(trials: list[Trial]) -> "Figure":
     """
     names = names_of(trials)
     order = ranked(trials)
-    columns = max(min(len(names), 3), 1)
+    columns = 2 if len(names) == 4 else max(min(len(names), 3), 1)
     rows = max(-(-len(names) // columns), 1)
     figure, axes = new_figure(rows, columns, size=(4.2 * columns, 3.3 * rows))
     flat = list(np.atleast_1d(axes).flat)
