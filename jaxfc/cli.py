@@ -211,7 +211,7 @@ def _photographs() -> tuple[Search, dict[str, str]]:
     """The settings and spaces of a search of photographs for which no space is given."""
     from jaxfc.search.folder import PHOTOGRAPH_SPACES, PHOTOGRAPHS
 
-    return Search(config=PHOTOGRAPHS, trials=6, ensemble=6), PHOTOGRAPH_SPACES
+    return Search(config=PHOTOGRAPHS, trials=3, ensemble=3), PHOTOGRAPH_SPACES
 
 
 def _begun_search(folder: Path) -> tuple[Search, dict[str, str]]:

@@ -281,6 +281,9 @@ def check_batch(num_rows: int, batch_size: int) -> int:
 
     Raises:
         ValueError: there is none.
+
+    >>> check_batch(100, 32)
+    3
     """
     if not 1 <= batch_size <= num_rows:
         raise ValueError(f"batch_size={batch_size} must be from 1 to the number of training rows, {num_rows}")

@@ -22,7 +22,13 @@ KIND = "jaxfc ensemble"
 
 
 class Part(NamedTuple):
-    """Members of one shape: a network, and their parameters stacked along a first axis."""
+    """Members of one shape: a network, and their parameters stacked along a first axis.
+
+    >>> net = FCNet(2, (), 2)
+    >>> params, stats = network.init(net, jax.random.key(0))
+    >>> Part(net, *_stack([(params, stats), (params, stats)])).params[0]["w"].shape
+    (2, 2, 2)
+    """
 
     net: FCNet
     params: Params

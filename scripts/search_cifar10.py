@@ -6,6 +6,7 @@ python scripts/search_cifar10.py --data digits --trials 8 --epochs 2 --final-epo
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import jaxfc
 from jaxfc import search
@@ -46,21 +47,25 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=9, help="epochs of the candidates that get to the last rung")
     parser.add_argument("--final-epochs", type=int, default=15, help="epochs of the final training, on all rows")
     parser.add_argument("--seed", type=int, default=0, help="of the search")
+    parser.add_argument("--out", type=Path, default=Path("search-1"), help="folder to make, for model and pictures")
     args = parser.parse_args()
     try:
         data = jaxfc.load(args.data)
+        if args.out.exists():
+            raise ValueError(f"--out {args.out}: exists; name another folder")
         few = data.subset(min(args.num_train, len(data.x_train)))
         config = TrainConfig(epochs=args.epochs, batch_size=100, normalization="batchnorm", lr_decay=0.9)
         settings = search.sample(SPACES, args.trials, seed=args.seed)
         found = search.run(few, config, settings, method=search.Halving(), keep=5)
+        args.out.mkdir(parents=True)  # nothing that is there is written over
         for trial in search.ranked(found.trials)[:5]:
             print(f"trial {trial.number}: val_acc {trial.score:.4f} after {trial.best_epoch} epochs, {trial.settings}")
-        save(parallel_coordinates(found.trials), "settings.png")
-        save(learning_curves(found.trials), "curves.png")
+        save(parallel_coordinates(found.trials), args.out / "settings.png")
+        save(learning_curves(found.trials), args.out / "curves.png")
         kept = min(5, len(found.kept))
         print(f"the best {kept} together: test_acc {found.ensemble(kept).accuracy(*data.split('test')):.4f}")
         model = train(data, dataclasses.replace(found.best.config, epochs=args.final_epochs))
-        model.save("model.safetensors")
+        model.save(args.out / "model.safetensors")
         print(f"test_acc: {model.accuracy(*data.split('test')):.4f}")
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))

@@ -113,6 +113,8 @@ def main() -> None:
             raise ValueError(f"--epochs {args.epochs} must be at least 1, and --seed {args.seed} at least 0")
         if not Path(args.out).parent.is_dir():
             raise ValueError(f"--out {args.out}: there is no such folder; make it first")
+        if Path(args.out).exists():
+            raise ValueError(f"--out {args.out}: exists; name another file")
         data = jaxfc.load(args.data)
         numbers = {"dropout_keep_ratio": args.keep_ratio, "reg": args.reg}
         net = jaxfc.FCNet(data.num_features, args.hidden, len(data.classes), normalization="batchnorm", **numbers)

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,9 +17,13 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 EPOCH = re.compile(r"epoch +(\d+)  loss (\d\.\d{4})  val_acc (\d\.\d{4})  \d+\.\d s")
 
 
-def train_cifar10(*arguments):
-    command = [sys.executable, str(SCRIPTS / "train_cifar10.py"), *map(str, arguments)]
+def run(script, *arguments):
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+train_cifar10 = partial(run, "train_cifar10.py")
+search_cifar10 = partial(run, "search_cifar10.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def test_train_cifar10_trains_and_saves_the_best_epoch(tmp_path):
 
 def test_train_cifar10_starts_each_seed_elsewhere_and_repeats_itself(tmp_path):
     sizes = ("--data", "digits", "--hidden", 8, "--epochs", 1, "--batch-size", 100)
-    runs = [train_cifar10(*sizes, "--seed", seed, "--out", tmp_path / "model.safetensors") for seed in (0, 0, 1)]
+    runs = [train_cifar10(*sizes, "--seed", seed, "--out", tmp_path / f"{i}") for i, seed in enumerate((0, 0, 1))]
     losses = [EPOCH.search(done.stdout)[2] for done in runs]
     assert losses[0] == losses[1] != losses[2]
 
@@ -66,6 +71,7 @@ def test_train_cifar10_starts_each_seed_elsewhere_and_repeats_itself(tmp_path):
         (["--data", "digits", "--batch-size", "5000"], "batch_size=5000"),
         (["--data", "digits", "--keep-ratio", "1.5"], "dropout_keep_ratio=1.5"),
         (["--out", "nowhere/model.safetensors"], "there is no such folder"),
+        (["--out", __file__], "exists; name another file"),
     ],
 )
 def test_train_cifar10_says_in_a_line_what_is_wrong(arguments, message, tmp_path):
@@ -104,3 +110,17 @@ def test_train_cifar10_compiles_an_epoch_once_whatever_the_numbers(script, compi
     second, other = epoch(3e-3, 1e-2, 0.8)
     assert (first, second) == (1, 0)
     assert not np.allclose(w, other)
+
+
+def test_search_cifar10_finds_trains_and_draws(tmp_path):
+    out = tmp_path / "search"
+    done = search_cifar10("--data", "digits", "--trials", 6, "--epochs", 3, "--final-epochs", 4, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {"settings.png", "curves.png", "model.safetensors"}
+    model = jaxfc.Model.load(out / "model.safetensors")
+    accuracy = model.accuracy(*jaxfc.load("digits").split("test"))
+    assert done.stdout.splitlines()[-1] == f"test_acc: {accuracy:.4f}"
+    assert accuracy > 0.8
+    again = search_cifar10("--data", "digits", "--out", out)
+    assert again.returncode == 2
+    assert re.fullmatch(r"search_cifar10.py: --out .*: exists; name another folder\n", again.stderr)

@@ -207,6 +207,6 @@ def test_photographs_have_defaults_of_their_own_until_a_space_is_given(monkeypat
     monkeypatch.setattr(module, "search", lambda config, *args, **options: seen.append(config))
     cli.main(["search", "--data", "cifar10", "--epochs", "2"])
     cli.main(["search", "--data", "cifar10", "--reg", "uniform:0:1"])
-    assert (seen[0].train.mirror, seen[0].train.epochs, seen[0].ensemble) == (True, 2, 6)
+    assert (seen[0].train.mirror, seen[0].train.epochs, seen[0].ensemble) == (True, 2, 3)
     assert seen[0].spaces == module.PHOTOGRAPH_SPACES
     assert (seen[1].train, seen[1].spaces) == (TrainConfig(data="cifar10"), {"reg": "uniform:0:1"})

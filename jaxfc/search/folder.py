@@ -45,12 +45,12 @@ PHOTOGRAPHS = TrainConfig(
     schedule="cosine",
     warmup_epochs=1.0,
     batch_size=256,
-    epochs=8,
+    epochs=15,
 )
 PHOTOGRAPH_SPACES = {
-    "learning_rate": "loguniform:1e-3:4e-3",
+    "learning_rate": "loguniform:1.5e-3:4e-3",
     "reg": "loguniform:1e-6:1e-4",
-    "dropout_keep_ratio": "uniform:0.6:0.8",
+    "dropout_keep_ratio": "uniform:0.65:0.8",
     "seed": "integers:0:999",
 }
 
