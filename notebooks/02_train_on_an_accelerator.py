@@ -541,4 +541,6 @@ plt.show()
 # To use such a device well with *small* networks, train many of them at once: `jax.vmap` over networks turns many small
 # products into one large one.
 #
-# A fraction above 100% says that the machine was busy with something else while the peak was measured: measure again.
+# A fraction above 100% says that the square product was not this device's fastest: on a CPU, bfloat16 products of other
+# shapes can be faster than large square ones. In float32 it says that the machine was busy with something else while the
+# peak was measured: measure again.

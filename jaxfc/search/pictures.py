@@ -92,6 +92,8 @@ def scatter(trials: list[Trial]) -> "Figure":
                       mec="white", mew=0.5, zorder=3 if best else 2)  # fmt: skip
         if scale.log:
             each.set_xscale("log")
+        elif numeric:
+            each.locator_params(axis="x", nbins=4)
         if not numeric:
             each.set_xticks(range(len(scale.options)), [spell_value(option) for option in scale.options])
             each.margins(x=0.2)
