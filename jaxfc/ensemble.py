@@ -1,6 +1,5 @@
 """Several networks as one model: the mean of their probabilities."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from jaxfc import checkpoint, network
 from jaxfc.data import Dataset, Normalizer
 from jaxfc.errors import FormatError, PrecisionError
-from jaxfc.model import Classifier, Rows, plain
+from jaxfc.model import Classifier, Rows, describe
 from jaxfc.network import FCNet, Params, Stats
 
 KIND = "jaxfc ensemble"
@@ -99,10 +98,9 @@ class Ensemble(Classifier):
         Raises:
             OSError: the file cannot be written; what stood there before is untouched.
         """
-        nets = [{f.name: plain(getattr(part.net, f.name)) for f in dataclasses.fields(FCNet)} for part in self.parts]
         metadata = {
             checkpoint.FORMAT: KIND,
-            "nets": nets,
+            "nets": [describe(part.net) for part in self.parts],
             "members": [len(part.params[0]["w"]) for part in self.parts],
             "classes": list(self.classes),
             "image_shape": self.image_shape,

@@ -120,7 +120,7 @@ class Model(Classifier):
         """
         metadata = {
             checkpoint.FORMAT: KIND,
-            "net": {f.name: plain(getattr(self.net, f.name)) for f in dataclasses.fields(self.net)},
+            "net": describe(self.net),
             "classes": list(self.classes),
             "image_shape": self.image_shape,
             "feature_names": self.feature_names,
@@ -168,10 +168,14 @@ def _tree(params: Any, stats: Any, normalizer: Normalizer) -> dict[str, Any]:
     return {"layers": params, "normalizer": normalizer, "stats": stats}
 
 
-def plain(value: Any) -> Any:
-    """A field of a network as JSON has it: a scalar array becomes a number.
+def describe(net: FCNet) -> dict[str, Any]:
+    """A network's fields as JSON has them: `FCNet(**describe(net))` is the network again.
 
-    >>> plain(np.float32(0.5))
+    >>> describe(FCNet(4, (8,), 3, reg=np.float32(0.5)))["reg"]
     0.5
     """
-    return value.item() if isinstance(value, jax.Array | np.ndarray | np.generic) else value
+
+    def plain(value: Any) -> Any:
+        return value.item() if isinstance(value, jax.Array | np.ndarray | np.generic) else value
+
+    return {field.name: plain(getattr(net, field.name)) for field in dataclasses.fields(net)}

@@ -42,7 +42,7 @@ def parallel_coordinates(trials: list[Trial]) -> "Figure":
     order = ranked(trials)
     figure, axes = new_figure(1, 1, size=(max(6.0, 1.9 * (len(names) + 1) + 1.5), 5))
     scales = [_Scale([t.settings[name] for t in trials]) for name in names]
-    scores = _Scale([t.score for t in order] or [0.0], numeric=True)
+    scores = _Scale([t.score for t in order] or [0.0], linear=True)
     failed = [t for t in trials if t.status == "failed"]
     for trial in failed:
         axes.plot([s(trial.settings[n]) for s, n in zip(scales, names, strict=True)], color=GREY, lw=0.8, ls=":")
@@ -151,12 +151,12 @@ def _size(value: Any) -> tuple:
 class _Scale:
     """The map from a setting's values to heights in [0, 1]: linear or logarithmic, or a place for each name."""
 
-    def __init__(self, values: list[Any], numeric: bool | None = None) -> None:
+    def __init__(self, values: list[Any], *, linear: bool = False) -> None:
         self.numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         self.options = [] if self.numeric else sorted(dict.fromkeys(values), key=_size)
         if self.numeric:
             self.low, self.high = min(values), max(values)
-        self.log = numeric is None and self.numeric and self.low > 0 and self.high / self.low > LOG_RATIO
+        self.log = not linear and self.numeric and self.low > 0 and self.high / self.low > LOG_RATIO
 
     def place(self, value: Any) -> int:
         """The place of a name."""
