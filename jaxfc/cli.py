@@ -5,7 +5,7 @@ import io
 import re
 import shlex
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,6 +15,7 @@ import tyro
 from jaxfc.config import TrainConfig
 from jaxfc.errors import DivergenceError
 from jaxfc.runs import CONFIG
+from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig
 
 DESCRIPTION = "Fully-connected networks in pure JAX."
 
@@ -49,27 +50,7 @@ class Search:
     searched; and with --data cifar10 the defaults are those of a search of ten minutes on two cores.
     """
 
-    config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
-    trials: int = 16
-    """Number of candidates drawn from the spaces."""
-    grid: bool = False
-    """Try every combination instead: of choice, integers, seeds, linspace, logspace."""
-    method: str = "random"
-    """random (all train to the end), halving or hyperband (most stop at a rung)."""
-    eta: int = 3
-    """Of halving and hyperband: 1 in so many goes on from each rung, to train so many times as long."""
-    min_epochs: int = 1
-    """Of halving and hyperband: the epochs before the first rung."""
-    folds: int = 1
-    """Cross-validation: train each candidate so many times, on the training rows but one part each."""
-    ensemble: int = 1
-    """Join so many of the best candidates into one model, by the mean of their probabilities."""
-    search_seed: int = 0
-    """Seed of the draws from the spaces."""
-    then_train: str | None = None
-    """Then train the best candidate's settings on all rows, changed by these flags of train ("" for none)."""
-    chunk: int | None = None
-    """Networks in one program (default: what suits the device)."""
+    config: tyro.conf.OmitArgPrefixes[SearchConfig] = field(default_factory=SearchConfig)
     out: Path | None = None
     """Folder (default: the first free of runs/NAME-search-1, runs/NAME-search-2 …)."""
     resume: bool = False
@@ -77,27 +58,15 @@ class Search:
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
 
-    def run(self, spaces: dict[str, str]) -> None:
+    def run(self) -> None:
         """Run the command."""
+        from jaxfc import runs
         from jaxfc.search import folder
 
-        names = (
-            "trials",
-            "grid",
-            "method",
-            "eta",
-            "min_epochs",
-            "folds",
-            "ensemble",
-            "search_seed",
-            "then_train",
-            "chunk",
-        )
-        config = folder.SearchConfig(self.config, spaces, **{name: getattr(self, name) for name in names})
-        final = None if self.then_train is None else partial(_changed, self.then_train)
-        out = self.out or folder.new_folder(self.config.data)
-        progress = None if self.progress else False
-        folder.search(config, out, final, resume=self.resume, progress=progress)
+        flags = self.config.then_train
+        final = None if flags is None else partial(_changed, flags)
+        out = self.out or runs.new_folder(self.config.train.data, "-search")
+        folder.search(self.config, out, final, resume=self.resume, progress=None if self.progress else False)
 
 
 def _changed(flags: str, config: TrainConfig) -> TrainConfig:
@@ -189,8 +158,6 @@ def _run(args: list[str]) -> None:
     if args[:1] == ["search"]:
         args, spaces = _take_spaces(args)
     default: Any = tyro.MISSING
-    if args[:1] == ["search"] and not spaces and _value(args, "--data") == "cifar10":
-        default, spaces = _photographs()
     if args[:1] in (["train"], ["search"]) and "--resume" in args:
         folder = _value(args, "--out")
         if folder is None:
@@ -198,29 +165,13 @@ def _run(args: list[str]) -> None:
         if args[0] == "train":
             default = Train(config=TrainConfig.from_json(Path(folder) / CONFIG))
         else:
-            default, begun = _begun_search(Path(folder))
-            spaces = spaces or begun
+            default = Search(config=SearchConfig.from_json(Path(folder) / SEARCH))
+    elif args[:1] == ["search"] and not spaces and _value(args, "--data") == "cifar10":
+        default = Search(config=PHOTOGRAPHS)
     command = _parse_quietly(Command, default, args, prog="jaxfc", description=DESCRIPTION)
-    if isinstance(command, Search):
-        command.run(spaces)
-    else:
-        command.run()
-
-
-def _photographs() -> tuple[Search, dict[str, str]]:
-    """The settings and spaces of a search of photographs for which no space is given."""
-    from jaxfc.search.folder import PHOTOGRAPH_SPACES, PHOTOGRAPHS
-
-    return Search(config=PHOTOGRAPHS, trials=3, ensemble=3), PHOTOGRAPH_SPACES
-
-
-def _begun_search(folder: Path) -> tuple[Search, dict[str, str]]:
-    """The settings and spaces of the search in a folder."""
-    from jaxfc.search.folder import SEARCH, SearchConfig
-
-    begun = SearchConfig.from_json(folder / SEARCH)
-    settings = {f.name: getattr(begun, f.name) for f in fields(begun) if f.name not in ("train", "spaces")}
-    return Search(config=begun.train, **settings), begun.spaces
+    if spaces:
+        command = replace(command, config=replace(command.config, spaces=spaces))
+    command.run()
 
 
 NO_SPACES = ("--data", "--data-dir", "--label", "--out", "--then-train")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -147,14 +148,37 @@ class TrainConfig:
             FileNotFoundError: there is no such file.
             FormatError: it is no such file.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; expected the folder of a training run")
-        try:
-            values = json.loads(path.read_text())
-            return cls(**{**values, "hidden": tuple(values["hidden"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"{path} holds no settings of a run ({error}): restore it from a copy") from error
+        return read_settings(path, cls.from_values, of="training run")
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Make the settings of what JSON has of them."""
+        return cls(**{**values, "hidden": tuple(values["hidden"])})
 
     def differences(self, other: "TrainConfig") -> list[str]:
         """The names of the settings that differ."""
         return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+
+
+def read_settings(path: Path, make: Callable[[dict[str, Any]], Any], *, of: str) -> Any:
+    """Read settings from a JSON file.
+
+    Args:
+        path: the file.
+        make: what makes settings of the values in it.
+        of: what they are settings of, for the message.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FormatError: it holds no such settings.
+
+    >>> read_settings(Path("absent.json"), dict, of="search")
+    Traceback (most recent call last):
+    FileNotFoundError: absent.json: no such file; expected the folder of a search
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected the folder of a {of}")
+    try:
+        return make(json.loads(path.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise FormatError(f"{path} holds no settings of a {of} ({error}): restore it from a copy") from error

@@ -110,9 +110,9 @@ def load_data(config: TrainConfig) -> Dataset:
     return data.mirrored() if config.mirror else data
 
 
-def new_folder(data: str) -> Path:
-    """The first free folder `runs/NAME-1`, `runs/NAME-2` …, named after the data set."""
-    name, number = Path(data).stem, 1
+def new_folder(data: str, kind: str = "") -> Path:
+    """The first free folder `runs/NAME-1`, `runs/NAME-2` …, named after the data set and what it is, if not a run."""
+    name, number = Path(data).stem + kind, 1
     while Path("runs", f"{name}-{number}").exists():
         number += 1
     return Path("runs", f"{name}-{number}")
@@ -129,10 +129,19 @@ def _open_folder(out: Path, config: TrainConfig, resume: bool) -> None:
                 f"leave --{name.replace('_', '-')} out to resume, or start a new run in another --out"
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not empty: pass --resume to go on with the run in it, or another --out")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, "run")
     write_atomically(out / CONFIG, config.to_json())
+
+
+def make_folder(out: Path, kind: str) -> None:
+    """Make a folder for a run or another kind of work.
+
+    Raises:
+        FileExistsError: it is there, and not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not empty: pass --resume to go on with the {kind} in it, or another --out")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def history_csv(result: Result) -> str:

@@ -13,6 +13,7 @@ from jaxfc.data import load
 from jaxfc.ensemble import Ensemble
 from jaxfc.model import Model
 from jaxfc.search import loop
+from jaxfc.search.config import PHOTOGRAPHS
 
 FAST = ["--hidden", "8", "--epochs", "2", "--num-train", "300", "--no-progress"]
 RATES = ["--learning-rate", "loguniform:1e-3:1e-1"]
@@ -208,5 +209,5 @@ def test_photographs_have_defaults_of_their_own_until_a_space_is_given(monkeypat
     cli.main(["search", "--data", "cifar10", "--epochs", "2"])
     cli.main(["search", "--data", "cifar10", "--reg", "uniform:0:1"])
     assert (seen[0].train.mirror, seen[0].train.epochs, seen[0].ensemble) == (True, 2, 3)
-    assert seen[0].spaces == module.PHOTOGRAPH_SPACES
+    assert seen[0].spaces == PHOTOGRAPHS.spaces
     assert (seen[1].train, seen[1].spaces) == (TrainConfig(data="cifar10"), {"reg": "uniform:0:1"})

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfc.config import TrainConfig
-from jaxfc.data import PLANS, Dataset, check_batch
-from jaxfc.errors import unknown_name
+from jaxfc.data import Dataset, check_batch
 from jaxfc.network import FCNet
 from jaxfc.optim import UpdateRule
 from jaxfc.search.population import Candidates, Programs, programs_of, stack
@@ -82,8 +81,6 @@ def group(configs: Sequence[TrainConfig], data: Dataset, num_rows: int) -> list[
     groups: dict[Any, Group] = {}
     hypers: dict[Any, list] = defaultdict(list)
     for number, config in enumerate(configs):
-        if config.sampling not in PLANS:
-            raise unknown_name("sampling", config.sampling, PLANS)
         check_batch(num_rows, config.batch_size)
         net = config.network(data)
         rule, hyper = config.optimizer(num_rows)

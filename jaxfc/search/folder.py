@@ -7,9 +7,8 @@ and `report.html` with all of it.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,116 +17,16 @@ import numpy as np
 from jaxfc import metrics, plots, runs
 from jaxfc.config import TrainConfig
 from jaxfc.data import Dataset
-from jaxfc.errors import DivergenceError, FormatError, unknown_name
+from jaxfc.errors import DivergenceError
 from jaxfc.files import write_atomically
 from jaxfc.model import Classifier, Model
 from jaxfc.search import pictures, report
-from jaxfc.search.loop import plan, run
-from jaxfc.search.methods import METHODS, Method
-from jaxfc.search.spaces import Settings, check_names, grid, parse, sample, spell_value
+from jaxfc.search.config import SEARCH, SearchConfig
+from jaxfc.search.loop import carry_out, plan
+from jaxfc.search.spaces import spell_value
 from jaxfc.search.trials import SearchResult, ranked
 
-SEARCH, TRIALS, REPORT, FINAL = "search.json", "trials.csv", "report.html", "final"
-
-DEFAULT_SPACES = {
-    "learning_rate": "loguniform:1e-4:1e-2",
-    "reg": "loguniform:1e-6:1e-3",
-    "dropout_keep_ratio": "uniform:0.5:1",
-}
-# What a search of CIFAR-10 without spaces is.
-PHOTOGRAPHS = TrainConfig(
-    data="cifar10",
-    mirror=True,
-    hidden=(1024, 512),
-    normalization="batchnorm",
-    label_smoothing=0.1,
-    learning_rate=2e-3,
-    schedule="cosine",
-    warmup_epochs=1.0,
-    batch_size=256,
-    epochs=15,
-)
-PHOTOGRAPH_SPACES = {
-    "learning_rate": "loguniform:1.5e-3:4e-3",
-    "reg": "loguniform:1e-6:1e-4",
-    "dropout_keep_ratio": "uniform:0.65:0.8",
-    "seed": "integers:0:999",
-}
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """The settings of a search: those that its candidates share, what is searched, and how.
-
-    Args:
-        train: what the candidates share.
-        spaces: a space for each name searched, as the command line has it.
-        trials: the number of candidates; of a grid, None.
-        grid: try every combination.
-        method: the name of a method.
-        eta: of halving.
-        min_epochs: of halving.
-        folds: of cross-validation.
-        ensemble: how many of the best candidates to join.
-        search_seed: of the draws from the spaces.
-        then_train: whether a final training follows, and the flags that change its settings.
-        chunk: how many networks to train in one program, if that is not left to the library.
-    """
-
-    train: TrainConfig = field(default_factory=TrainConfig)
-    spaces: dict[str, str] = field(default_factory=dict)
-    trials: int = 16
-    grid: bool = False
-    method: str = "random"
-    eta: int = 3
-    min_epochs: int = 1
-    folds: int = 1
-    ensemble: int = 1
-    search_seed: int = 0
-    then_train: str | None = None
-    chunk: int | None = None
-
-    def candidates(self) -> list[Settings]:
-        """The settings of each candidate.
-
-        Raises:
-            ValueError: no trials, an unknown name, or what is no space.
-        """
-        texts = self.spaces or DEFAULT_SPACES
-        check_names(texts)
-        spaces = {name: parse(name, text) for name, text in texts.items()}
-        return grid(spaces) if self.grid else sample(spaces, self.trials, seed=self.search_seed)
-
-    def how(self) -> Method:
-        """The method.
-
-        Raises:
-            ValueError: an unknown name, or numbers out of range.
-        """
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
-        return METHODS[self.method]() if self.method == "random" else METHODS[self.method](self.eta, self.min_epochs)
-
-    def to_json(self) -> str:
-        """The settings as JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, path: Path) -> "SearchConfig":
-        """Read the settings that `to_json` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            FormatError: it is no such file.
-        """
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; expected the folder of a search")
-        try:
-            values = json.loads(path.read_text())
-            train = {**values["train"], "hidden": tuple(values["train"]["hidden"])}
-            return cls(**{**values, "train": TrainConfig(**train)})
-        except (ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"{path} holds no settings of a search ({error}): restore it from a copy") from error
+TRIALS, REPORT, FINAL = "trials.csv", "report.html", "final"
 
 
 def search(
@@ -160,7 +59,7 @@ def search(
         raise ValueError("folds and mirror: an image could be trained on whose mirror image is held out; give one only")
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
     # Whatever is wrong with the settings is said before the folder is made.
-    plan(data, config.train, candidates, **options)
+    prepared = plan(data, config.train, candidates, **options)
     if final is not None:
         runs.check(final(replace(config.train, **candidates[0])), data)
     _open_folder(out, config, resume)
@@ -168,8 +67,7 @@ def search(
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs", flush=True)
     # A checkpoint is there only if the folder's own search wrote it.
-    where = {"checkpoint": out / runs.CHECKPOINT, "resume": True}
-    found = run(data, config.train, candidates, **options, **where, progress=progress)
+    found = carry_out(prepared, progress=progress, checkpoint=out / runs.CHECKPOINT, resume=True)
     write_atomically(out / TRIALS, report.trials_csv(found.trials))
     if found.interrupted:
         print(f"interrupted; to go on: jaxfc search --resume --out {out}")
@@ -195,14 +93,6 @@ def search(
     return found
 
 
-def new_folder(data: str) -> Path:
-    """The first free folder `runs/NAME-search-1`, `runs/NAME-search-2` …, named after the data set."""
-    name, number = Path(data).stem, 1
-    while Path("runs", f"{name}-search-{number}").exists():
-        number += 1
-    return Path("runs", f"{name}-search-{number}")
-
-
 def _open_folder(out: Path, config: SearchConfig, resume: bool) -> None:
     if resume:
         begun = SearchConfig.from_json(out / SEARCH)
@@ -213,9 +103,7 @@ def _open_folder(out: Path, config: SearchConfig, resume: bool) -> None:
                 "another --out"
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not empty: pass --resume to go on with the search in it, or another --out")
-    out.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(out, "search")
     write_atomically(out / SEARCH, config.to_json())
 
 
@@ -287,7 +175,7 @@ def _facts(config: SearchConfig, found: SearchResult, accuracies: Mapping[str, f
     facts = {
         "data": f"{found.data.name}, {len(found.data.x_train)} training and {len(found.data.x_val)} validation rows",
         "candidates": ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)),
-        "searched": ", ".join(f"{name} in {text}" for name, text in (config.spaces or DEFAULT_SPACES).items()),
+        "searched": ", ".join(f"{name} in {text}" for name, text in config.searched.items()),
         "method": config.method + (f", {config.folds} folds" if config.folds > 1 else ""),
         "programs compiled": f"{found.programs}, for {found.groups} group(s) of candidates",
     }

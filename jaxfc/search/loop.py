@@ -77,9 +77,17 @@ def run(
     (8, True, 2)
     """
     prepared = plan(data, config, settings, method=method, folds=folds, keep=keep, chunk=chunk)
-    _, parts, groups, brackets, trials, cuts = prepared
+    return carry_out(prepared, progress=progress, checkpoint=checkpoint, resume=resume)
+
+
+def carry_out(
+    plan: "Plan", *, progress: bool | None = None, checkpoint: str | Path | None = None, resume: bool = False
+) -> SearchResult:
+    """Train what was laid out; see `run`."""
+    data, config, keep, parts, groups, brackets, trials, cuts, fingerprint = plan
+    folds = len(parts)
     state = State(trials)
-    storage = Storage(checkpoint, prepared.fingerprint, resume=resume)
+    storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state, groups)
 
     stops = _stops(brackets, config)
@@ -113,12 +121,15 @@ def run(
 class Plan(NamedTuple):
     """A search before its beginning."""
 
-    fingerprint: dict[str, Any]
+    data: Dataset
+    config: TrainConfig
+    keep: int
     folds: list[Fold]
     groups: list[Group]
     brackets: list[Bracket]
     trials: list[Trial]
     cuts: list[Chunking]
+    fingerprint: dict[str, Any]
 
 
 def plan(
@@ -137,8 +148,9 @@ def plan(
     configs = configure(config, settings)
     parts = split(data, folds, config.seed)
     groups = group(configs, data, len(parts[0].rows))
-    for c in configs:
-        check_arguments(c.network(data), data, c.epochs, c.batch_size, c.sampling, 1, c.patience, c.seed)
+    nets = {number: net for g in groups for number, net in g.nets.items()}
+    for number, c in enumerate(configs):
+        check_arguments(nets[number], data, c.epochs, c.batch_size, c.sampling, 1, c.patience, c.seed)
     brackets = (method or Random()).brackets(len(settings), config.epochs)
     device = jax.local_devices()[0]
     cuts = [chunking(g, len(parts[0].y_val), len(g.numbers), device, chunk) for g in groups]
@@ -150,7 +162,8 @@ def plan(
         "folds": folds,
         "kept candidates": keep,
     }
-    return Plan(fingerprint, parts, groups, brackets, _trials(settings, configs, brackets, folds), cuts)
+    trials = _trials(settings, configs, brackets, folds)
+    return Plan(data, config, keep, parts, groups, brackets, trials, cuts, fingerprint)
 
 
 def _trials(
