@@ -1,21 +1,29 @@
 """Fully-connected networks in pure JAX.
 
-The pieces, each a module: `layers` (forward and backward pairs), `network` (`FCNet`, `init`, `apply`,
-`loss`), `optim` and `schedules` (update rules), `data` (data sets), `train` (`train_step`, `fit`),
-`model` (a trained network and its file), `gradcheck` (tests of hand-written gradients).
+The rooms, each with one purpose: `layers` (forward and backward pairs), `networks` (the contract, `FCNet`,
+`ResidualNet`), `tasks` (losses, metrics, predictions), `optim` (update rules and schedules), `data` (data
+sets), `training` (`fit` and its programs), `search` (many networks at once), `artifacts` (models and their
+files), `gradcheck` (tests of hand-written gradients).
 """
 
-from jaxfc import gradcheck, layers, network, optim, schedules, search
+from jaxfc import gradcheck, layers, metrics, networks, optim, search, tasks
+from jaxfc.artifacts.ensemble import Ensemble
+from jaxfc.artifacts.model import Model
 from jaxfc.data import Dataset, Normalizer, load
-from jaxfc.ensemble import Ensemble
+from jaxfc.description import described, number
 from jaxfc.errors import DivergenceError, FormatError, PrecisionError
-from jaxfc.model import Model
-from jaxfc.network import FCNet, apply, init, loss, predict, predict_proba, summary
-from jaxfc.train import EpochReport, Result, TrainState, fit, init_state, train_step
+from jaxfc.networks import FCNet, ResidualNet, apply, init, network, summary
+from jaxfc.objective import loss, predict, predict_proba
+from jaxfc.tasks import Classification, Multilabel, Regression, Task
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.fit import fit
+from jaxfc.training.result import EpochReport, Result
+from jaxfc.training.step import TrainState, init_state, train_step
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
+    "Classification",
     "Dataset",
     "DivergenceError",
     "Ensemble",
@@ -23,11 +31,17 @@ __all__ = [
     "FCNet",
     "FormatError",
     "Model",
+    "Multilabel",
     "Normalizer",
     "PrecisionError",
+    "Regression",
+    "ResidualNet",
     "Result",
+    "Task",
+    "TrainConfig",
     "TrainState",
     "apply",
+    "described",
     "fit",
     "gradcheck",
     "init",
@@ -35,12 +49,15 @@ __all__ = [
     "layers",
     "load",
     "loss",
+    "metrics",
     "network",
+    "networks",
+    "number",
     "optim",
     "predict",
     "predict_proba",
-    "schedules",
     "search",
     "summary",
+    "tasks",
     "train_step",
 ]

@@ -7,22 +7,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxfc.files import write_atomically
+from jaxfc.artifacts.files import write_atomically
 from jaxfc.metrics import class_accuracies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from jaxfc.training.result import Result
+
 BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#888888"
 
 
 def curves(
     loss: Float[np.ndarray, " iterations"],
-    train_acc: Float[np.ndarray, " epochs_and_one"],
-    val_acc: Float[np.ndarray, " epochs_and_one"],
+    train: Float[np.ndarray, " epochs_and_one"],
+    val: Float[np.ndarray, " epochs_and_one"],
+    *,
+    score: str = "accuracy",
+    best: int | None = None,
 ) -> "Figure":
-    """Draw the loss of each iteration, and both accuracies of each epoch with the best marked.
+    """Draw the loss of each iteration, and both scores of each epoch with the best marked.
+
+    Args:
+        loss: the loss of each iteration.
+        train: the score on the training sample, from before the first epoch on.
+        val: and on the validation rows.
+        score: what the score is.
+        best: the best epoch; by default that of the highest score.
 
     >>> figure = curves(np.array([2.3, 1.2]), np.array([0.1, 0.6]), np.array([0.1, 0.5]))
     >>> [axes.get_title() for axes in figure.axes]
@@ -30,18 +42,34 @@ def curves(
     """
     figure, (left, right) = new_figure(1, 2, size=(11, 4))
     _draw_loss(left, loss)
-    epochs = np.arange(len(val_acc))
-    right.plot(epochs, train_acc, color=ORANGE, marker=".", label="training sample")
-    right.plot(epochs, val_acc, color=BLUE, marker=".", label="validation")
-    best = int(np.argmax(val_acc))
-    right.plot(best, val_acc[best], "o", color=BLUE, fillstyle="none", markersize=11)
-    right.set(
-        xlabel="epoch", ylabel="accuracy", title=f"Accuracy (best on validation: {val_acc[best]:.4f}, epoch {best})"
-    )
-    right.set_ylim(min(0.0, val_acc.min()), 1.02)
+    epochs = np.arange(len(val))
+    right.plot(epochs, train, color=ORANGE, marker=".", label="training sample")
+    right.plot(epochs, val, color=BLUE, marker=".", label="validation")
+    best = int(np.argmax(val)) if best is None else best
+    right.plot(best, val[best], "o", color=BLUE, fillstyle="none", markersize=11)
+    title = f"{score[:1].upper()}{score[1:]} (best on validation: {val[best]:.4f}, epoch {best})"
+    right.set(xlabel="epoch", ylabel=score, title=title)
+    known = np.concatenate([train, val])
+    known = known[np.isfinite(known)]
+    if len(known) and known.max() <= 1:
+        # Of an R², the first values may be far below zero, and would flatten all others.
+        right.set_ylim(max(min(0.0, known.min()), -1.0), 1.02)
     right.xaxis.get_major_locator().set_params(integer=True)
-    right.legend(loc="lower right")
+    right.legend(loc="best")
     return figure
+
+
+def curves_of(result: "Result") -> "Figure":
+    """`curves` of what `jaxfc.fit` returned.
+
+    >>> from jaxfc import FCNet, fit, load
+    >>> figure = curves_of(fit(FCNet(64, (8,), 10), "adam", load("digits"), epochs=1, verbose=False))
+    >>> figure.axes[1].get_ylabel()
+    'accuracy'
+    """
+    title = result.task.metrics[result.metric].title
+    histories = result.loss_history, result.train_history, result.val_history
+    return curves(*histories, score=title, best=result.best_epoch)
 
 
 def _draw_loss(axes: "Axes", loss: Float[np.ndarray, " iterations"]) -> None:
@@ -93,6 +121,29 @@ def confusion(matrix: Int[np.ndarray, "classes classes"], classes: tuple[str, ..
                 fontsize=8,
                 color="white" if fractions[i, j] > 0.5 else "black",
             )
+    return figure
+
+
+def regression(
+    y: Float[np.ndarray, "rows targets"], prediction: Float[np.ndarray, "rows targets"], names: tuple[str, ...] | None
+) -> "Figure":
+    """Draw what was predicted against what was measured, a panel for each target.
+
+    >>> regression(np.eye(2), np.eye(2), ("height", "width")).axes[0].get_title()
+    'height'
+    """
+    count = min(y.shape[1], 9)
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure, axes = new_figure(rows, columns, size=(4.5 * columns, 4.3 * rows))
+    panels = list(np.atleast_1d(axes).flat)
+    for i, panel in enumerate(panels[:count]):
+        ends = [min(y[:, i].min(), prediction[:, i].min()), max(y[:, i].max(), prediction[:, i].max())]
+        panel.plot(ends, ends, color=GREY, linewidth=1)
+        panel.plot(y[:, i], prediction[:, i], ".", color=BLUE, markersize=5, alpha=min(1, 300 / len(y) + 0.15))
+        panel.set(xlabel="measured", ylabel="predicted", title=names[i] if names else "")
+    for panel in panels[count:]:
+        panel.axis("off")
     return figure
 
 

@@ -57,7 +57,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown, display
 
-from jaxfc import layers, network
+from jaxfc import layers
 from jaxfc.gradcheck import check_vjp
 
 jax.config.update("jax_enable_x64", True)
@@ -117,7 +117,7 @@ def show(*functions):
 # entries; the product with it is one line, as we are about to see.
 #
 # So a layer is two functions here: `<name>_forward` returns its output and a cache of what will be needed again, and
-# `<name>_backward` takes $dy$ and the cache and returns the gradients by each input. `jaxfc.vjp.differentiable` joins
+# `<name>_backward` takes $dy$ and the cache and returns the gradients by each input. `jaxfc.layers.differentiable` joins
 # the two by `jax.custom_vjp` into a function `<name>`, which JAX differentiates by our rule and not by its own.
 #
 # Two checks follow each derivation. The first is made with [chex](https://chex.readthedocs.io): the layer against a
@@ -321,7 +321,7 @@ chex.assert_trees_all_close(layers.layernorm(x, jnp.ones(5), jnp.zeros(5)), turn
 # and the mask is drawn a second time: cheaper than to keep it in memory.
 
 # %%
-show(layers.dropout_forward, layers.dropout_backward, layers._dropout)
+show(layers.dropout_forward, layers.dropout_backward)
 
 # %%
 key = jax.random.key(7)
@@ -436,7 +436,7 @@ by_hand = jax.jit(loss_and_gradients)(params, images, digits)
 # %%
 def loss(params, masks=(mask,)):
     """The training loss of the batch, as a function of the parameters."""
-    return network.loss(net, params, stats, images, digits, list(masks))[0]
+    return jaxfc.loss(net, params, stats, images, digits, list(masks))[0]
 
 
 by_rules = jax.jit(jax.value_and_grad(loss))(params)
@@ -484,7 +484,7 @@ def loss_of_weights(w, dtype):
     """The loss as a function of the first weights, computed in a dtype."""
     rest = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     narrow = jaxfc.FCNet(64, (hidden,), 10, "batchnorm", "gelu", reg=1e-2, param_dtype=dtype)
-    return network.loss(narrow, [rest[0] | {"w": w.astype(dtype)}, rest[1]], stats, images, digits)[0]
+    return jaxfc.loss(narrow, [rest[0] | {"w": w.astype(dtype)}, rest[1]], stats, images, digits)[0]
 
 
 weights = params[0]["w"]

@@ -47,7 +47,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jaxfc import search
-from jaxfc.config import TrainConfig
 from jaxfc.search.pictures import learning_curves, parallel_coordinates, scatter
 
 # %matplotlib inline
@@ -79,7 +78,7 @@ print(len(settings), "settings; the first:", settings[0])
 # ranks them by validation accuracy.
 
 # %%
-config = TrainConfig(hidden=(32,), epochs=3 if quick else 15, batch_size=32)
+config = jaxfc.TrainConfig(hidden=(32,), epochs=3 if quick else 15, batch_size=32)
 start = time.perf_counter()
 found = search.run(data, config, settings, keep=8, progress=False)
 seconds = time.perf_counter() - start
@@ -130,7 +129,7 @@ for trial in search.ranked(by_structure.trials)[:3]:
 # What it costs is counted in epochs; what it may lose is a candidate that starts slowly.
 
 # %%
-long = TrainConfig(hidden=(32,), epochs=3 if quick else 27, batch_size=32)
+long = jaxfc.TrainConfig(hidden=(32,), epochs=3 if quick else 27, batch_size=32)
 for method in (search.Random(), search.Halving(eta=3), search.Hyperband(eta=3)):
     start = time.perf_counter()
     result = search.run(data, long, settings, method=method, progress=False)

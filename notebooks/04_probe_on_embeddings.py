@@ -54,9 +54,8 @@ import numpy as np
 from jax import lax
 from sklearn.datasets import load_breast_cancer
 
-from jaxfc.data import shuffled_plan, standardized
-from jaxfc.datasets.tables import read_examples
-from jaxfc.metrics import class_accuracies, confusion_matrix
+from jaxfc.data import read_examples, shuffled_plan, standardized
+from jaxfc.metrics import confusion_matrix
 from jaxfc.optim import adam
 
 # %matplotlib inline
@@ -253,12 +252,12 @@ for title, (counts, accuracies) in zip(titles, (parity_study, unseen_study), str
         print(f"  {kind:42s}" + "".join(f"{mean:7.3f}" for mean in values.mean(axis=1)))
 
 # %% [markdown]
-# Whether a digit is odd can be read off an embedding that was learned for another purpose: with 8 labels of each class, a
-# head on it does as well as one on pixels with some fifty. The untrained network's embedding is no better than pixels.
+# Whether a digit is odd can be read off an embedding that was learned for another purpose: with 16 labels of each class, a
+# head on it does as well as one on pixels with over a hundred. The untrained network's embedding is worse than pixels.
 # What helps was learned; to have 64 non-linear features is not enough.
 #
 # The second question comes out the other way. For digits that the network has never seen, its embedding is worse than
-# the pixels at any number of labels, and no better than that of an untrained network. A network keeps what tells its own
+# the pixels at any number of labels, and hardly better than that of an untrained network. A network keeps what tells its own
 # classes apart and may drop everything else, and five digits do not teach it handwriting. Embeddings of networks trained
 # on very much more do better; but whether a given embedding serves a given question is something to measure, and
 # these two comparisons measure it.
@@ -290,7 +289,7 @@ write_csv("later.csv", later)
 
 data = jaxfc.load("tumours.csv", label="diagnosis")
 columns = {"num_features": data.num_features, "feature_names": data.feature_names}
-x_later, y_later = read_examples("later.csv", classes=data.classes, label="diagnosis", **columns)
+x_later, y_later, _ = read_examples("later.csv", classes=data.classes, label="diagnosis", **columns)
 for name, y in {"train": data.y_train, "val": data.y_val, "test": data.y_test, "later": y_later}.items():
     print(f"{name:6s}" + "".join(f"{np.sum(y == i):6d} {label}" for i, label in enumerate(data.classes)))
 
@@ -305,14 +304,50 @@ for name, y in {"train": data.y_train, "val": data.y_val, "test": data.y_test, "
 # $$w_i = \frac{N}{C\, N_{y_i}}$$
 #
 # each of $C$ classes counts alike, however few rows it has. (Only ratios of weights matter, as the loss divides by their
-# sum: a benign row of weight 1 beside a malignant one of weight 9 is the same.) `train_step` takes the weights of the
-# batch's rows as its last argument. As everything in a step is a pure function, `lax.scan` makes a training of it:
+# sum: a benign row of weight 1 beside a malignant one of weight 9 is the same.) `fit` has them under the name of
+# `class_weight="balanced"`; the loss, its gradient and what is measured on training rows are then weighted means. We take
+# the parameters after the last epoch, for the two malignant rows or so of the validation set cannot choose among epochs.
 
 # %%
 net = jaxfc.FCNet(data.num_features, (16,), len(data.classes))
 MALIGNANT = data.classes.index("malignant")
 EPOCHS = 10 if QUICK else 50
+options = {"epochs": EPOCHS, "batch_size": 32, "verbose": False, "progress": False}
+
+matrices = {}
+for title, class_weight in {"every row counts alike": None, "every class counts alike": "balanced"}.items():
+    result = jaxfc.fit(net, "adam", data, class_weight=class_weight, **options)
+    head = jaxfc.Model.of(net, result.params, result.stats, data)
+    measured = head.evaluate(x_later, y_later)
+    matrices[title] = confusion_matrix(y_later, head.predict(x_later), len(data.classes))
+    print(f"{title}: accuracy {measured['acc']:.3f}, balanced accuracy {measured['balanced_acc']:.3f}")
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.8))
+for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
+    fractions = matrix / matrix.sum(axis=1, keepdims=True)
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(matrix.shape):
+        text = f"{matrix[i, j]}\n{fractions[i, j]:.0%}"
+        ax.text(j, i, text, ha="center", va="center", color="white" if fractions[i, j] > 0.5 else "black")
+    ax.set_xticks(range(len(data.classes)), data.classes)
+    ax.set_yticks(range(len(data.classes)), data.classes, rotation=90, va="center")
+    ax.set(title=title, xlabel="predicted", ylabel="true")
+    ax.grid(False)
+plt.show()
+
+# %% [markdown]
+# ### What does a weight cost?
+#
+# One training is an anecdote. So: thirteen weights from 1 to 64, twenty seeds each. `train_step` takes the weights of the
+# batch's rows; as everything in a step is a pure function, `lax.scan` makes a training of it, and `vmap` over weights and
+# seeds makes all trainings one program. The same balance can also be struck after training, by calling malignant
+# whatever has a probability above a *threshold* lower than one half. The right panel compares the two.
+
+# %%
 plan = np.concatenate([shuffled_plan(len(data.x_train), 32, seed=0, epoch=epoch) for epoch in range(EPOCHS)])
+counts = np.bincount(data.y_train)
+balanced = counts.sum() / counts[MALIGNANT] - 1  # the other class's rows for each of this one
 
 
 @jax.jit
@@ -333,38 +368,6 @@ def scores_later(params):
     return jaxfc.predict_proba(net, params, (), data.normalizer(x_later))[:, MALIGNANT]
 
 
-counts = np.bincount(data.y_train)
-balanced = counts.sum() / counts[MALIGNANT] - 1  # the other class's rows for each of this one
-matrices = {}
-for title, weight in {"every row weighs 1": 1.0, f"malignant rows weigh {balanced:.1f}": balanced}.items():
-    params = train_head(weight, 0, data.x_train, data.y_train, plan)
-    predicted = np.where(scores_later(params) > 0.5, MALIGNANT, 1 - MALIGNANT)
-    matrices[title] = confusion_matrix(y_later, predicted, len(data.classes))
-    recalls = class_accuracies(matrices[title])
-    print(f"{title}: accuracy {np.mean(predicted == y_later):.3f}, balanced accuracy {recalls.mean():.3f}")
-
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.8))
-for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
-    fractions = matrix / matrix.sum(axis=1, keepdims=True)
-    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    for i, j in np.ndindex(matrix.shape):
-        text = f"{matrix[i, j]}\n{fractions[i, j]:.0%}"
-        ax.text(j, i, text, ha="center", va="center", color="white" if fractions[i, j] > 0.5 else "black")
-    ax.set_xticks(range(len(data.classes)), data.classes)
-    ax.set_yticks(range(len(data.classes)), data.classes, rotation=90, va="center")
-    ax.set(title=title, xlabel="predicted", ylabel="true")
-    ax.grid(False)
-plt.show()
-
-# %% [markdown]
-# ### What does a weight cost?
-#
-# One training is an anecdote. So: thirteen weights from 1 to 64, twenty seeds each, all in one program by `vmap` over
-# both. The same balance can also be struck after training, by calling malignant whatever has a probability above a
-# *threshold* lower than one half. The right panel compares the two.
-
-# %%
 weights = np.logspace(0, 6, 4 if QUICK else 13, base=2)
 seeds = np.arange(3 if QUICK else 20)
 train_grid = jax.vmap(jax.vmap(train_head, (None, 0, None, None, None)), (0, None, None, None, None))
@@ -411,7 +414,7 @@ for i in sorted({0, int(np.argmin(np.abs(weights - balanced))), best, len(weight
 
 # %% [markdown]
 # With equal weights, the head misses one malignant tumour in seven. Where the classes count alike it misses one in
-# twenty-five, and in exchange calls 7% of the benign ones malignant instead of 2%. Balanced accuracy hardly changes
+# thirty, and in exchange calls 7% of the benign ones malignant instead of 2%. Balanced accuracy hardly changes
 # between weights of 3 and 12: within that range a weight is less something to be tuned than a statement of what each
 # kind of error costs. Further up, the benign tumours are lost faster than malignant ones are found.
 #

@@ -9,8 +9,7 @@ import dataclasses
 from pathlib import Path
 
 import jaxfc
-from jaxfc import search
-from jaxfc.config import TrainConfig
+from jaxfc import TrainConfig, search
 from jaxfc.plots import save
 from jaxfc.search.pictures import learning_curves, parallel_coordinates
 
@@ -26,9 +25,8 @@ SPACES = {
 
 def train(data: jaxfc.Dataset, config: TrainConfig) -> jaxfc.Model:
     """Train a configuration, and return the model of its best epoch."""
-    rule, hyper = config.optimizer(len(data.x_train))
-    numbers = {"epochs": config.epochs, "batch_size": config.batch_size, "seed": config.seed}
-    return jaxfc.fit(config.network(data), rule, data, hyper=hyper, **numbers).model(data)
+    net, task, rule, hyper = config.build(data, len(data.x_train))
+    return jaxfc.fit(net, rule, data, task=task, hyper=hyper, **vars(config.settings)).model(data)
 
 
 class Parser(argparse.ArgumentParser):

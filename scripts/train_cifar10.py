@@ -18,7 +18,7 @@ from jax import lax
 import jaxfc
 from jaxfc.data import Dataset, shuffled_plan
 from jaxfc.optim import adam
-from jaxfc.schedules import Schedule, Scheduled
+from jaxfc.optim.schedules import Schedule, Scheduled
 
 RULE = Scheduled(adam, "cosine")
 

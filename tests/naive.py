@@ -47,10 +47,14 @@ def layernorm(x, gamma, beta, eps=1e-5):
     return gamma * batchnorm(x.T, 1.0, 0.0, eps).T + beta
 
 
+def rmsnorm(x, gamma, eps=1e-5):
+    return gamma * x / jnp.sqrt((x**2).sum(axis=1, keepdims=True) / x.shape[1] + eps)
+
+
 def softmax_loss(scores, y, weights=None, label_smoothing=0.0):
     p = jnp.exp(scores) / jnp.exp(scores).sum(axis=1, keepdims=True)
     weights = jnp.ones(len(y)) if weights is None else weights
-    hot = jnp.eye(scores.shape[1])[y]
+    hot = y if y.ndim == 2 else jnp.eye(scores.shape[1])[y]
     targets = (1 - label_smoothing) * hot + label_smoothing / scores.shape[1]
     return (weights * -(targets * jnp.log(p)).sum(axis=1)).sum() / weights.sum()
 
@@ -66,16 +70,70 @@ def svm_loss(scores, y, weights=None):
     return total / weights.sum()
 
 
+def sigmoid_loss(scores, y, weights=None):
+    p = 1 / (1 + jnp.exp(-scores))
+    return _mean_of_rows(-(y * jnp.log(p) + (1 - y) * jnp.log(1 - p)), weights)
+
+
+def squared_loss(outputs, y, weights=None):
+    return _mean_of_rows((outputs - y) ** 2, weights)
+
+
+def huber_loss(outputs, y, weights=None, delta=1.0):
+    r = abs(outputs - y)
+    return _mean_of_rows(jnp.where(r <= delta, 0.5 * r**2, delta * (r - 0.5 * delta)), weights)
+
+
+def quantile_loss(outputs, y, weights=None, quantiles=(0.5,)):
+    columns = []
+    for k in range(y.shape[1]):
+        for i, q in enumerate(quantiles):
+            r = y[:, k] - outputs[:, k * len(quantiles) + i]
+            columns.append(jnp.where(r > 0, q * r, (1 - q) * -r))
+    return _mean_of_rows(jnp.stack(columns, axis=1), weights)
+
+
+def _mean_of_rows(losses, weights):
+    rows = losses.sum(axis=1) / losses.shape[1]
+    return rows.sum() / len(rows) if weights is None else (weights * rows).sum() / weights.sum()
+
+
 def l2_penalty(w, reg):
     return reg / 2 * (w**2).sum()
 
 
-def network_loss(params, x, y, *, normalization, activation, reg):
-    """The training loss of a network without dropout."""
+ACTIVATIONS = {"relu": relu, "leaky_relu": leaky_relu, "tanh": tanh, "sigmoid": sigmoid, "silu": silu, "gelu": gelu}
+
+
+def normalize(x, layer, normalization):
+    if normalization is None:
+        return x
+    if normalization == "rmsnorm":
+        return rmsnorm(x, layer["gamma"])
+    return {"batchnorm": batchnorm, "layernorm": layernorm}[normalization](x, layer["gamma"], layer["beta"])
+
+
+def fcnet(params, x, *, normalization, activation):
+    """The outputs of an `FCNet` without dropout, in training mode."""
     for layer in params[:-1]:
-        x = affine(x, layer["w"], layer["b"])
-        if normalization is not None:
-            x = {"batchnorm": batchnorm, "layernorm": layernorm}[normalization](x, layer["gamma"], layer["beta"])
-        x = {"relu": relu, "tanh": tanh, "gelu": gelu}[activation](x)
-    scores = affine(x, params[-1]["w"], params[-1]["b"])
-    return softmax_loss(scores, y) + sum(l2_penalty(layer["w"], reg) for layer in params)
+        x = ACTIVATIONS.get(activation, activation)(normalize(affine(x, layer["w"], layer["b"]), layer, normalization))
+    return affine(x, params[-1]["w"], params[-1]["b"])
+
+
+def residual_branch(block, x, *, normalization, activation):
+    """What a block of a `ResidualNet` adds to the stream."""
+    inner = affine(normalize(x, block, normalization), block["w1"], block["b1"])
+    return affine(ACTIVATIONS.get(activation, activation)(inner), block["w2"], block["b2"])
+
+
+def residual_net(params, x, *, normalization, activation):
+    """The outputs of a `ResidualNet` that drops nothing, in training mode."""
+    x = affine(x, params["stem"]["w"], params["stem"]["b"])
+    for block in params["blocks"]:
+        x = x + residual_branch(block, x, normalization=normalization, activation=activation)
+    return affine(x, params["head"]["w"], params["head"]["b"])
+
+
+def network_loss(outputs, params, y, reg):
+    """The training loss: cross-entropy, and L2 over every matrix."""
+    return softmax_loss(outputs, y) + sum(l2_penalty(w, reg) for w in jax.tree.leaves(params) if w.ndim == 2)

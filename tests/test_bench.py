@@ -1,23 +1,36 @@
 """The benchmark runs and writes what it says. No time is asserted."""
 
+import importlib
+import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import jaxfc
+
 BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench.py"
 
 
-def bench(*arguments):
-    return subprocess.run([sys.executable, str(BENCH), *map(str, arguments)], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def script():
+    """The script as a module."""
+    paths = list(sys.path)
+    spec = importlib.util.spec_from_file_location("bench", BENCH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path[:] = paths
 
 
 def test_quick_run_writes_table_and_file(tmp_path):
     file = tmp_path / "bench.json"
     file.write_text('{"bench": "jaxfc", "of": "an earlier run"}')
-    done = bench("--quick", "--work", "c", "--peers", "jaxfc", "numpy", "--json", file)
+    command = [sys.executable, BENCH, "--quick", "--work", "c", "--peers", "jaxfc", "numpy", "--json", file]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "(c) [64], Adam, batch 32, 20 epochs: digits, 1297 rows; ms per run" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
@@ -53,8 +66,24 @@ def test_quick_run_writes_table_and_file(tmp_path):
         (["--json", str(BENCH)], "exists and was not written by this benchmark"),
     ],
 )
-def test_bad_arguments_end_in_one_line(arguments, message):
-    done = bench(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_bad_arguments_end_in_one_line(script, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["bench.py", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        script.parse_arguments()
+    stderr = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in stderr
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "peer"), [("a", "jaxfc"), ("d", "jaxfc-search")])
+def test_steps_and_searches_learn_at_the_size_of_a_toy(script, name, peer):
+    data = jaxfc.load("digits").subset(200)
+    arrays = (data.x_train, data.y_train, data.x_val, data.y_val, *data.normalizer)
+    small = {"hidden_dims": (8,), "batch_size": 50, "epochs": 3, "iterations": None}
+    work = replace(script.WORKS[name], **small, candidates=min(script.WORKS[name].candidates, 2))
+    entry = script.PEERS[peer]
+    trainer = getattr(importlib.import_module(f"peers.{entry.module}"), entry.cls)(work, script.Data(*arrays), "")
+    trainer.start()
+    losses = trainer.train(work.plans(200, 0)).losses
+    assert losses[-1] < losses[0]

@@ -1,16 +1,19 @@
 """Files of arrays: what goes in comes out, and what is damaged is named."""
 
+import json
 import os
+import struct
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from jaxfc import checkpoint
+from jaxfc.artifacts import checkpoint
+from jaxfc.artifacts.files import write_atomically
 from jaxfc.errors import FormatError
-from jaxfc.files import write_atomically
 
 KIND = {checkpoint.FORMAT: "test"}
 
@@ -50,6 +53,71 @@ def test_truncated_files_are_named(tmp_path, tree, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(FormatError, match="no complete safetensors file"):
         checkpoint.load(path, tree, kind="test")
+
+
+def flipped(whole, place, bit):
+    changed = bytearray(whole)
+    changed[place] ^= 1 << bit
+    return bytes(changed)
+
+
+def test_a_flipped_bit_in_any_tensor_is_named(tmp_path, tree):
+    """Of every byte of every tensor one bit, another from byte to byte."""
+    path = tmp_path / "t"
+    checkpoint.save(path, tree, KIND)
+    whole = path.read_bytes()
+    header = 8 + struct.unpack("<Q", whole[:8])[0]
+    entries = json.loads(whole[8:header])
+    entries.pop("__metadata__")
+    assert sum(end - start for start, end in (entry["data_offsets"] for entry in entries.values())) > 50
+    for name, entry in entries.items():
+        for place in range(*entry["data_offsets"]):
+            path.write_bytes(flipped(whole, header + place, place % 8))
+            with pytest.raises(FormatError, match=rf"is corrupted \(the tensor {name} has another checksum\)"):
+                checkpoint.read(path, kind="test")
+
+
+def test_a_flipped_bit_in_the_header_is_noticed(tmp_path, tree):
+    """Whatever it hits: lengths, names, types, offsets, metadata, checksums. Spaces that pad it hold nothing."""
+    path = tmp_path / "t"
+    checkpoint.save(path, tree, KIND | {"note": "hello"})
+    whole = path.read_bytes()
+    header = 8 + len(whole[8 : 8 + struct.unpack("<Q", whole[:8])[0]].rstrip(b" "))
+    unnoticed = []
+    for place in range(header):
+        path.write_bytes(flipped(whole, place, place % 7))
+        try:
+            checkpoint.read(path, kind="test")
+            unnoticed.append(place)
+        except FormatError:
+            pass
+    assert not unnoticed
+
+
+def test_changed_metadata_are_named(tmp_path, tree):
+    path = tmp_path / "t"
+    checkpoint.save(path, tree, KIND | {"note": "hello"})
+    tensors, metadata = checkpoint.read(path, kind="test")
+    safetensors.numpy.save_file(tensors, path, metadata | {"note": "hullo"})
+    with pytest.raises(
+        FormatError, match=r"is corrupted \(its metadata has another checksum\): restore it from a copy"
+    ):
+        checkpoint.read(path, kind="test")
+    unreadable = metadata | {checkpoint.CHECKSUMS: "{"}
+    missing = {name: text for name, text in metadata.items() if name != checkpoint.CHECKSUMS}
+    for changed in (unreadable, missing):
+        safetensors.numpy.save_file(tensors, path, changed)
+        with pytest.raises(FormatError, match=r"is corrupted \(its checksums cannot be read\)"):
+            checkpoint.read(path, kind="test")
+
+
+def test_a_file_without_checksums_is_read_as_version_0_1_wrote_it(tmp_path, tree):
+    path = tmp_path / "t"
+    checkpoint.save(path, tree, KIND)
+    tensors, metadata = checkpoint.read(path, kind="test")
+    metadata = {name: text for name, text in metadata.items() if name not in (checkpoint.CHECKSUMS, checkpoint.CHECKED)}
+    safetensors.numpy.save_file(tensors, path, metadata)
+    chex.assert_trees_all_equal(checkpoint.read(path, kind="test")[0], tensors)
 
 
 def test_other_files_are_named(tmp_path, tree):

@@ -12,9 +12,9 @@ from absl.testing import parameterized
 import jaxfc
 from jaxfc import gradcheck, layers
 from jaxfc.gradcheck import check_vjp, compare
-from jaxfc.gradreport import cancellation_floor, difference_floor, output_size, relative_errors
-from jaxfc.twin import plain_twin
-from jaxfc.vjp import differentiable
+from jaxfc.gradcheck.report import cancellation_floor, difference_floor, output_size, relative_errors
+from jaxfc.gradcheck.twin import plain_twin
+from jaxfc.layers import differentiable
 
 
 def plain_affine(x, w, b):

@@ -26,7 +26,9 @@ def cases(seed):
     mean, var = draw(d), jnp.asarray(rng.uniform(0.5, 2, size=d))
     x, gamma, beta, scores = draw(n, d), draw(d), draw(d), draw(n, c)
     eps, smoothing, slope = (float(v) for v in rng.uniform(1e-3, 0.3, size=3))
-    keep = rng.random((n, d)) < 0.6
+    keep, kept_rows = rng.random((n, d)) < 0.6, rng.random(n) < 0.6
+    soft, several = jnp.asarray(rng.dirichlet(np.ones(c), size=n)), jnp.asarray(rng.integers(2, size=(n, c)))
+    quantiles, targets = tuple(rng.uniform(0.1, 0.9, size=k)), draw(n, d)
     result = {
         "affine": (layers.affine, naive.affine, (x, draw(d, k), draw(k))),
         "batchnorm": (
@@ -40,14 +42,50 @@ def cases(seed):
             (x, gamma, beta),
         ),
         "layernorm": (lambda *a: layers.layernorm(*a, eps), lambda *a: naive.layernorm(*a, eps), (x, gamma, beta)),
+        "rmsnorm": (lambda *a: layers.rmsnorm(*a, eps), lambda *a: naive.rmsnorm(*a, eps), (x, gamma)),
         "dropout": (lambda x: layers.dropout(x, 0.6, jnp.asarray(keep)), lambda x: x * keep / 0.6, (x,)),
+        "stochastic_depth": (
+            lambda x: layers.stochastic_depth(x, 0.6, jnp.asarray(kept_rows)),
+            lambda x: x * kept_rows[:, None] / 0.6,
+            (x,),
+        ),
         "softmax_loss": (
             lambda s: layers.softmax_loss(s, y, weights, smoothing),
             lambda s: naive.softmax_loss(s, y, weights, smoothing),
             (scores,),
         ),
+        "softmax_loss, soft": (
+            lambda s: layers.softmax_loss(s, soft, weights, smoothing),
+            lambda s: naive.softmax_loss(s, soft, weights, smoothing),
+            (scores,),
+        ),
         "softmax_loss, plain": (lambda s: layers.softmax_loss(s, y), lambda s: naive.softmax_loss(s, y), (scores,)),
         "svm_loss": (lambda s: layers.svm_loss(s, y, weights), lambda s: naive.svm_loss(s, y, weights), (scores,)),
+        "sigmoid_loss": (
+            lambda s: layers.sigmoid_loss(s, several, weights),
+            lambda s: naive.sigmoid_loss(s, several, weights),
+            (scores,),
+        ),
+        "sigmoid_loss, soft": (
+            lambda s: layers.sigmoid_loss(s, soft),
+            lambda s: naive.sigmoid_loss(s, soft),
+            (scores,),
+        ),
+        "squared_loss": (
+            lambda o: layers.squared_loss(o, targets, weights),
+            lambda o: naive.squared_loss(o, targets, weights),
+            (x,),
+        ),
+        "huber_loss": (
+            lambda o: layers.huber_loss(o, targets, weights, 0.8),
+            lambda o: naive.huber_loss(o, targets, weights, 0.8),
+            (x,),
+        ),
+        "quantile_loss": (
+            lambda o: layers.quantile_loss(o, targets, weights, quantiles),
+            lambda o: naive.quantile_loss(o, targets, weights, quantiles),
+            (draw(n, d * k),),
+        ),
         "l2_penalty": (lambda w: layers.l2_penalty(w, eps), lambda w: naive.l2_penalty(w, eps), (x,)),
         "leaky_relu": (lambda x: layers.leaky_relu(x, slope), lambda x: naive.leaky_relu(x, slope), (x,)),
     }
@@ -80,7 +118,7 @@ class LayersTest(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True)
     def test_numerical_gradients(self):
         for name, (f, _, args) in cases(0).items():
-            if name in ("relu", "leaky_relu", "svm_loss"):
+            if name in ("relu", "leaky_relu", "svm_loss", "quantile_loss"):
                 continue  # kinks; `jaxfc gradcheck` checks them away from those
             with self.subTest(name):
                 chex.assert_numerical_grads(self.variant(f), args, order=1, atol=1e-6, rtol=1e-6, modes=("rev",))
@@ -139,6 +177,10 @@ def test_vmap_over_keep_ratio_eps_and_the_other_constants():
         "momentum": (lambda m: layers.batchnorm(x, one, zero, zero, one, m)[1], [0.0, 0.9, 1.0]),
         "layernorm eps": (lambda e: layers.layernorm(x, one, zero, e), [1e-5, 0.1, 1.0]),
         "smoothing": (lambda s: layers.softmax_loss(x, y, label_smoothing=s), [0.0, 0.1, 0.9]),
+        "rows kept": (lambda p: layers.stochastic_depth(x, p, key), [0.2, 0.5, 1.0]),
+        "rmsnorm eps": (lambda e: layers.rmsnorm(x, one, e), [1e-5, 0.1, 1.0]),
+        "delta": (lambda d: layers.huber_loss(x, 0 * x, delta=d), [0.1, 1.0, 2.0]),
+        "quantiles": (lambda q: layers.quantile_loss(x, x[:, :16] + 1, None, jnp.stack([q, 1 - q])), [0.1, 0.4, 0.9]),
         "slope": (lambda s: layers.leaky_relu(x, s), [0.0, 0.1, 0.9]),
         "reg": (lambda r: layers.l2_penalty(x, r), [0.0, 0.1, 0.9]),
     }
@@ -233,37 +275,31 @@ class TestDropout:
             layers.dropout(jnp.ones((2, 2)), keep_ratio, self.key)
 
 
-class TestLosses:
-    @pytest.mark.parametrize("loss", [layers.softmax_loss, layers.svm_loss])
-    def test_an_example_of_weight_0_has_no_influence(self, loss):
-        scores, y = jax.random.normal(jax.random.key(0), (6, 4)), jnp.arange(6) % 4
-        weights = jnp.array([1.0, 1, 1, 1, 0, 0])
-        value, gradient = jax.value_and_grad(loss)(scores, y, weights)
-        np.testing.assert_allclose(value, loss(scores[:4], y[:4]), rtol=1e-6)
-        np.testing.assert_array_equal(gradient[4:], 0)
-        assert loss(scores, y, jnp.zeros(6)) == 0
+class TestStochasticDepth:
+    key = jax.random.key(3)
 
-    def test_extreme_scores_neither_overflow_nor_vanish(self):
-        scores = jnp.array([[1e4, 0.0], [0.0, -1e4]])
-        value, gradient = jax.value_and_grad(layers.softmax_loss)(scores, jnp.array([1, 0]))
-        assert value == 5e3
-        np.testing.assert_array_equal(gradient, [[0.5, -0.5], [0, 0]])
+    @pytest.mark.parametrize("keep_ratio", [0.1, 0.9, 1.0])
+    def test_keeps_whole_rows_at_the_ratio(self, keep_ratio):
+        out = np.asarray(layers.stochastic_depth(jnp.ones((4000, 3)), keep_ratio, self.key))
+        kept = out[:, 0] != 0
+        np.testing.assert_array_equal(out, np.broadcast_to(out[:, :1], out.shape))
+        assert abs(kept.mean() - keep_ratio) <= 4 * (keep_ratio * (1 - keep_ratio) / kept.size) ** 0.5
+        np.testing.assert_allclose(out[kept], 1 / keep_ratio, rtol=1e-4)
 
-    def test_uniform_scores_lose_the_logarithm_of_the_number_of_classes(self):
-        np.testing.assert_allclose(layers.softmax_loss(jnp.zeros((3, 10)), jnp.arange(3)), np.log(10), rtol=1e-6)
-        np.testing.assert_allclose(layers.svm_loss(jnp.zeros((3, 10)), jnp.arange(3)), 9)
+    def test_gradient_uses_the_same_rows(self):
+        x = jnp.ones((20, 7))
+        out, pull = jax.vjp(lambda x: layers.stochastic_depth(x, 0.5, self.key), x)
+        np.testing.assert_array_equal(pull(jnp.ones_like(x))[0], out)
 
-    @pytest.mark.parametrize("loss", [layers.softmax_loss, layers.svm_loss])
-    def test_bad_labels_are_named(self, loss):
-        scores = jnp.zeros((2, 3))
-        with pytest.raises(ValueError, match="label 3 is out of range"):
-            loss(scores, jnp.array([0, 3]))
-        with pytest.raises(ValueError, match="label -1 is out of range"):
-            loss(scores, jnp.array([-1, 0]))
-        with pytest.raises(ValueError, match=r"y \(3,\)"):
-            loss(scores, jnp.array([0, 1, 2]))
-        with pytest.raises(ValueError, match="not empty"):
-            loss(jnp.zeros((0, 3)), jnp.zeros(0, int))
+    def test_a_row_does_not_depend_on_the_size_of_the_batch(self):
+        few, many = (layers.stochastic_depth(jnp.ones((n, 2)), 0.5, self.key) for n in (5, 30))
+        np.testing.assert_array_equal(few, many[:5])
+
+    def test_wrong_arguments_are_named(self):
+        with pytest.raises(ValueError, match=r"stochastic_depth: keep_ratio=0 must be in \(0, 1\]"):
+            layers.stochastic_depth(jnp.ones((2, 2)), 0, self.key)
+        with pytest.raises(ValueError, match=r"mask \(3,\)"):
+            layers.stochastic_depth(jnp.ones((2, 2)), 0.5, jnp.ones(3, bool))
 
 
 def test_affine_names_the_shapes_that_do_not_fit():
@@ -293,6 +329,38 @@ def test_bfloat16_activations_keep_float32_parameters_gradients_and_sums():
     np.testing.assert_array_equal(dw, 1000)
     out, (mean, _) = layers.batchnorm(x, jnp.ones(4), jnp.zeros(4), jnp.zeros(4), jnp.ones(4), 0.0)
     assert (out.dtype, mean.dtype) == (jnp.bfloat16, jnp.float32)
+
+
+def test_affine_returns_another_type_and_computes_its_gradients_in_that_of_x():
+    x = jax.random.normal(jax.random.key(0), (300, 4), jnp.bfloat16)
+    w, b = jax.random.normal(jax.random.key(1), (4, 2)), jnp.zeros(2)
+    out, pull = jax.vjp(lambda *args: layers.affine(*args, dtype=jnp.float32), x, w, b)
+    sums = x.astype(jnp.float32) @ w.astype(jnp.bfloat16).astype(jnp.float32)
+    np.testing.assert_allclose(out, sums, rtol=1e-6, atol=1e-6)
+    assert (out != out.astype(jnp.bfloat16)).any()
+    dx, dw, db = pull(jnp.full_like(out, 1 + 2**-12))
+    assert (dx.dtype, dw.dtype, db.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
+    np.testing.assert_array_equal(db, 300 * (1 + 2**-12))  # as it came
+    np.testing.assert_allclose(dw[:, 0], x.astype(jnp.float32).sum(0), rtol=1e-5, atol=1e-5)  # rounded to 1
+    products = [step for step in jax.make_jaxpr(pull)(out).eqns if step.primitive.name == "dot_general"]
+    assert [operand.aval.dtype for step in products for operand in step.invars] == [jnp.bfloat16] * 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.usefixtures("x64")
+def test_affine_of_one_type_converts_nothing(dtype):
+    args = jnp.ones((4, 3), dtype), jnp.ones((3, 2), dtype), jnp.ones(2, dtype)
+    program = jax.make_jaxpr(lambda *args: jax.vjp(layers.affine, *args)[1](jnp.ones((4, 2), dtype)))(*args)
+    assert "convert_element_type" not in str(program)
+
+
+def test_rmsnorm_of_a_row_of_zeros_is_zero_and_its_gradient_finite():
+    x = jnp.zeros((2, 3))
+    out, pull = jax.vjp(layers.rmsnorm, x, jnp.ones(3))
+    np.testing.assert_array_equal(out, 0)
+    assert all(jnp.isfinite(gradient).all() for gradient in pull(jnp.ones((2, 3))))
+    with pytest.raises(ValueError, match=r"gamma \(2,\)"):
+        layers.rmsnorm(x, jnp.ones(2))
 
 
 def test_layers_carry_their_names_and_documentation():

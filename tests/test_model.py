@@ -9,19 +9,21 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from jaxfc import network
+from jaxfc import Classification, FCNet, Model, Multilabel, Regression, ResidualNet, described, network, number
+from jaxfc.artifacts import checkpoint
+from jaxfc.artifacts.predictor import About
 from jaxfc.data import Normalizer
 from jaxfc.errors import FormatError, PrecisionError
-from jaxfc.model import ROWS, Model
-from jaxfc.network import FCNet
+from jaxfc.objective import ROWS
+
+NORMALIZER = Normalizer(np.arange(6, dtype=np.float32), np.float32(0.1))
 
 
 @pytest.fixture
 def model():
     net = FCNet(6, (5,), 3, normalization="batchnorm", weight_scale=0.5, reg=0.1, dropout_keep_ratio=0.5)
-    params, stats = network.init(net, jax.random.key(0))
-    normalizer = Normalizer(np.arange(6, dtype=np.float32), np.float32(0.1))
-    return Model(net, params, stats, normalizer, ("a", "b", "c"), (2, 3), tuple("uvwxyz"))
+    about = About("classes", ("a", "b", "c"), (2, 3), tuple("uvwxyz"), num_targets=3)
+    return Model(net, *net.init(jax.random.key(0)), NORMALIZER, about, Classification(label_smoothing=0.1))
 
 
 @pytest.fixture
@@ -40,17 +42,73 @@ def numpy_probabilities(tensors, x):
     return p / p.sum(1, keepdims=True)
 
 
-def test_a_saved_model_comes_back(tmp_path, model, x):
+def squared(x):
+    """An activation of a user's own."""
+    return x**2
+
+
+@network
+class Linear:
+    """A network of a user's own."""
+
+    input_dim: int
+    output_dim: int
+    scale: float = number(0.1, low=0)
+
+    def init(self, key):
+        return self.scale * jax.random.normal(key, (self.input_dim, self.output_dim)), ()
+
+    def apply(self, params, stats, x, *, key=None, train=False):
+        return x @ params, stats
+
+
+@described
+class Rounded(Regression):
+    """A task of a user's own."""
+
+    def answer(self, prediction):
+        return prediction.round()
+
+
+FITTED = {"mean": np.float32([5, 7, 9]), "scale": np.float32([1, 2, 3])}
+
+
+@pytest.mark.parametrize(
+    ("net", "task", "about", "known"),
+    [
+        (FCNet(6, (5,), 3, normalization="batchnorm", reg=0.1), Classification(criterion="hinge"), {}, ()),
+        (ResidualNet(6, 4, 2, 3, normalization="rmsnorm"), Multilabel(rank="auc"), {"targets": "labels"}, ()),
+        (FCNet(6, (), 3), Regression(criterion="huber", delta=2.0, **FITTED), {"targets": "numbers"}, ()),
+        (FCNet(6, (4,), 3, activation=squared), Rounded(**FITTED), {"targets": "numbers"}, (squared, Rounded)),
+        (Linear(6, 3), Classification(), {"feature_names": tuple("uvwxyz")}, (Linear,)),
+    ],
+)
+def test_a_saved_model_comes_back(tmp_path, x, net, task, about, known):
+    names = {"targets": "classes", "num_targets": 3} | about
+    names |= {"target_names": ("a", "b", "c")} if names["targets"] == "numbers" else {"classes": ("a", "b", "c")}
+    model = Model(net, *net.init(jax.random.key(0)), NORMALIZER, About(**names), task)
+    model.save(tmp_path / "m.safetensors")
+    back = Model.load(tmp_path / "m.safetensors", known)
+    chex.assert_trees_all_equal((back.params, back.stats), (model.params, model.stats))
+    chex.assert_trees_all_equal((back.net, back.task), (model.net, model.task))
+    assert back.about == model.about
+    np.testing.assert_array_equal(back.prediction(x), model.prediction(x))
+    np.testing.assert_array_equal(back.predict(x), model.predict(x))
+    for missing in known:
+        with pytest.raises(FormatError, match=rf"pass it in known=\[{missing.__name__}\]"):
+            Model.load(tmp_path / "m.safetensors", [each for each in known if each is not missing])
+
+
+def test_a_model_of_images_comes_back_with_all_that_is_known_of_it(tmp_path, model):
     model.save(tmp_path / "m.safetensors")
     back = Model.load(tmp_path / "m.safetensors")
-    chex.assert_trees_all_equal(back.params, model.params)
+    assert back.about == model.about
     assert (back.net, back.classes, back.image_shape, back.feature_names) == (
         model.net,
-        model.classes,
-        model.image_shape,
-        model.feature_names,
+        ("a", "b", "c"),
+        (2, 3),
+        tuple("uvwxyz"),
     )
-    np.testing.assert_array_equal(back.predict_proba(x), model.predict_proba(x))
 
 
 def test_a_model_file_is_usable_without_this_library(tmp_path, model, x):
@@ -72,6 +130,19 @@ def test_accuracy(model, x):
     predicted = model.predict(x)
     assert model.accuracy(x, predicted) == 1
     assert model.accuracy(x, (predicted + 1) % 3) == 0
+    assert model.evaluate(x, predicted)["acc"] == 1
+    y, weights = np.where(np.arange(7) < 2, predicted, (predicted + 1) % 3), np.float32([3, 3, 1, 1, 1, 1, 0])
+    np.testing.assert_allclose(model.evaluate(x, y, weights)["acc"], 0.6)
+
+
+def test_predictions_are_in_the_targets_own_units(x):
+    net, task = FCNet(6, (), 3), Regression(**FITTED)
+    model = Model(net, *net.init(jax.random.key(0)), NORMALIZER, About("numbers", num_targets=3), task)
+    outputs = (x - NORMALIZER.mean) * NORMALIZER.scale @ np.asarray(model.params[0]["w"])
+    np.testing.assert_allclose(model.prediction(x), outputs * FITTED["scale"] + FITTED["mean"], rtol=1e-4)
+    assert model.evaluate(x, model.prediction(x))["rmse"] == 0
+    with pytest.raises(ValueError, match=r"accuracy is for classes; this model predicts numbers: use evaluate"):
+        model.accuracy(x, np.zeros(7, int))
 
 
 def test_bad_inputs_are_named(model, x):
@@ -86,8 +157,8 @@ def test_bad_inputs_are_named(model, x):
 def test_a_float64_model_says_that_it_needs_64_bit_mode(tmp_path):
     net = FCNet(4, (3,), 2, param_dtype="float64")
     with jax.enable_x64(True):
-        params, stats = network.init(net, jax.random.key(0))
-        model = Model(net, params, stats, Normalizer(np.zeros(4, np.float32), np.float32(1)), ("a", "b"))
+        normalizer = Normalizer(np.zeros(4, np.float32), np.float32(1))
+        model = Model(net, *net.init(jax.random.key(0)), normalizer, About(classes=("a", "b")))
         model.save(tmp_path / "m.safetensors")
         Model.load(tmp_path / "m.safetensors")
     with pytest.raises(PrecisionError, match="jax_enable_x64"):
@@ -97,9 +168,11 @@ def test_a_float64_model_says_that_it_needs_64_bit_mode(tmp_path):
 def test_a_damaged_model_file_is_named(tmp_path, model):
     path = tmp_path / "m.safetensors"
     model.save(path)
-    with safetensors.safe_open(path, "numpy") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    for change in ({"net": "{"}, {"net": "[]"}, {"net": '{"input_dim": 0}'}, {"classes": "3"}):
+    tensors, metadata = checkpoint.read(path, kind="jaxfc model")
+    # Without checksums: with them every change is noticed before it is looked at.
+    metadata = {name: text for name, text in metadata.items() if name not in (checkpoint.CHECKSUMS, checkpoint.CHECKED)}
+    changes = [{"net": "{"}, {"net": "[]"}, {"net": '{"type": "FCNet", "input_dim": 0}'}, {"task": "3"}]
+    for change in (*changes, {"classes": "3"}, {"image_shape": "7"}):
         safetensors.numpy.save_file(tensors, path, metadata | change)
         with pytest.raises(FormatError, match="no usable model"):
             Model.load(path)

@@ -39,6 +39,7 @@ def texts(notebook):
 @pytest.mark.parametrize(("path", "data"), list(runs()))
 def test_a_notebook_runs_from_top_to_bottom(path, data, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXFC_NOTEBOOK", "quick")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling takes most of the time
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook's own: pictures in the page
     if data == "digits":
         monkeypatch.delenv("JAXFC_DATA", raising=False)

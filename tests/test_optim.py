@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from jaxfc import optim
-from jaxfc.schedules import Schedule, Scheduled
 
 
 def tree(seed):
@@ -38,20 +37,32 @@ PEERS = {
         {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6},
         lambda: optax.adam(0.01, b1=0.8, b2=0.99, eps=1e-6),
     ),
-    "adamw": ({"learning_rate": 0.01, "weight_decay": 0.03}, lambda: optax.adamw(0.01, weight_decay=0.03)),
+    "adamw": (
+        {"learning_rate": 0.01, "weight_decay": 0.03},
+        lambda: optax.adamw(0.01, weight_decay=0.03, mask=masked(optim.matrices)),
+    ),
     "lion": (
         {"learning_rate": 0.01, "weight_decay": 0.03},
-        lambda: optax.lion(0.01, b1=0.9, b2=0.99, weight_decay=0.03),
+        lambda: optax.lion(0.01, b1=0.9, b2=0.99, weight_decay=0.03, mask=masked(optim.matrices)),
+    ),
+    "muon": (
+        {"learning_rate": 0.01, "momentum": 0.8, "beta1": 0.7, "beta2": 0.99, "epsilon": 1e-6, "weight_decay": 0.03},
+        lambda: optax.contrib.muon(0.01, beta=0.8, adam_b1=0.7, adam_b2=0.99, eps=1e-6, weight_decay=0.03),
     ),
 }
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", optim.RULES)
-def test_equals_optax_over_100_steps(name):
-    hyper, make = PEERS[name]
-    rule, peer, params = optim.RULES[name], make(), tree(0)
-    grads = jax.tree.map(lambda p: jnp.asarray(np.random.default_rng(1).normal(size=(100, *p.shape))), params)
+def masked(predicate):
+    """A predicate of path and leaf as a mask that optax takes."""
+    return lambda params: jax.tree.map_with_path(
+        lambda keys, p: predicate(jax.tree_util.keystr(keys, simple=True, separator="."), p), params
+    )
+
+
+def assert_equals_optax(rule, hyper, peer, params, steps=100, tolerance=1e-10):
+    """Compare parameters after some steps of drawn gradients."""
+    rng = np.random.default_rng(1)
+    grads = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=(steps, *p.shape)), p.dtype), params)
 
     def mine(carry, grads):
         return rule(carry[0], grads, carry[1]), None
@@ -62,7 +73,89 @@ def test_equals_optax_over_100_steps(name):
 
     (got, _), _ = jax.jit(lambda: jax.lax.scan(mine, (params, rule.init(params, **hyper)), grads))()
     (expected, _), _ = jax.jit(lambda: jax.lax.scan(theirs, (params, peer.init(params)), grads))()
-    chex.assert_trees_all_close(got, expected, rtol=1e-10, atol=1e-10)
+    chex.assert_trees_all_close(got, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", optim.RULES)
+def test_equals_optax_over_100_steps(name):
+    hyper, make = PEERS[name]
+    assert_equals_optax(optim.RULES[name], hyper, make(), tree(0))
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["adamw", "lion"])
+def test_decay_acts_on_what_the_predicate_says(name):
+    hyper = {"learning_rate": 0.01, "beta2": 0.99, "weight_decay": 0.5}
+    peer = {"adamw": optax.adamw, "lion": optax.lion}[name]
+    rule = optim.decaying(optim.RULES[name], optim.everything)
+    assert_equals_optax(rule, hyper, peer(0.01, b2=0.99, weight_decay=0.5), tree(0), steps=10)
+    rule = optim.decaying(rule, is_in_the_second_layer)
+    peer = peer(0.01, b2=0.99, weight_decay=0.5, mask=masked(is_in_the_second_layer))
+    assert_equals_optax(rule, hyper, peer, tree(0), steps=10)
+
+
+def is_in_the_second_layer(path, leaf):
+    assert leaf.ndim == {"w": 2, "b": 1}[path[-1]]
+    return path.startswith("1.")
+
+
+def test_rules_that_decay_elsewhere_are_told_apart_by_name_and_value():
+    rule = optim.decaying(optim.adamw, optim.everything)
+    assert rule.name == "adamw(everything)"
+    assert repr(optim.Clipped(rule)) == "Clipped(rule=adamw(everything))"
+    assert rule == optim.decaying(optim.adamw, optim.everything)
+    assert hash(rule) == hash(optim.decaying(optim.adamw, optim.everything))
+    assert rule != optim.adamw
+    assert optim.decaying(rule, optim.matrices).name == "adamw(matrices)"
+    assert optim.decaying(optim.muon, is_in_the_second_layer).hyper == optim.muon.hyper
+    with pytest.raises(ValueError, match="sgd has no decoupled weight decay: use adamw"):
+        optim.decaying(optim.sgd, optim.everything)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Muon
+# ---------------------------------------------------------------------------------------------------
+
+
+def test_muon_equals_optax_in_float32():
+    params = [{"w": jnp.ones((3, 7)), "b": jnp.ones(7)}, {"w": jnp.ones((7, 4)), "b": jnp.ones(4)}]
+    peer = optax.contrib.muon(0.01, weight_decay=0.1)
+    assert_equals_optax(optim.muon, {"learning_rate": 0.01, "weight_decay": 0.1}, peer, params, tolerance=2e-5)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("shape", [(4, 4), (3, 6), (7, 2), (1, 5), (5, 1)])
+def test_orthogonalizing_is_a_polynomial_of_the_singular_values(shape):
+    matrix = np.random.default_rng(0).normal(size=shape)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    values /= np.linalg.norm(values)
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    got = optim.orthogonalize(jnp.asarray(matrix), 0.0)
+    np.testing.assert_allclose(got, left @ np.diag(values) @ right, rtol=1e-10, atol=1e-10)
+    assert np.all((values > 0.6) & (values < 1.3))
+
+
+def test_muon_stands_still_without_gradients():
+    params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    new, _ = optim.muon(params, zeros, optim.muon.init(params))
+    chex.assert_trees_all_equal(new, params)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_muon_multiplies_matrices_in_the_type_of_the_parameters(dtype):
+    params = {"w": jnp.ones((2, 3), dtype)}
+    program = jax.make_jaxpr(optim.muon)(params, params, optim.muon.init(params))
+    products = [equation for equation in program.eqns if equation.primitive.name == "dot_general"]
+    assert len(products) == 15
+    assert {variable.aval.dtype.name for product in products for variable in product.invars} == {dtype}
+
+
+# ---------------------------------------------------------------------------------------------------
+# Numbers
+# ---------------------------------------------------------------------------------------------------
 
 
 # The CS231n assignment's checks: 20 numbers in, 20 numbers out.
@@ -115,84 +208,23 @@ def test_adagrad_with_epsilon_beside_the_root():
 
 @pytest.mark.parametrize("name", optim.RULES)
 def test_changing_a_hyper_parameter_compiles_nothing(name, compilations):
-    rule, params = optim.RULES[name], {"w": jnp.ones(3)}
+    rule, params = optim.RULES[name], {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
     step = jax.jit(rule)
     first, _ = step(params, params, rule.init(params, learning_rate=0.1))
     state = rule.init(params, learning_rate=0.2)
     compilations.clear()
     second, _ = step(params, params, state)
     assert not compilations
-    assert (first["w"] != second["w"]).all()
+    assert all((first[leaf] != second[leaf]).all() for leaf in params)
 
 
 @pytest.mark.parametrize("name", optim.RULES)
 def test_parameters_keep_their_dtype_and_slots_are_float32(name):
-    rule, params = optim.RULES[name], {"w": jnp.ones(3, jnp.bfloat16)}
+    rule, params = optim.RULES[name], {"w": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.ones(3, jnp.bfloat16)}
     new, state = rule(params, params, rule.init(params))
-    assert new["w"].dtype == jnp.bfloat16
+    assert new["w"].dtype == new["b"].dtype == jnp.bfloat16
     slots = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim]
     assert {leaf.dtype.name for leaf in slots} <= {"float32"}
-
-
-@pytest.mark.usefixtures("x64")
-def test_clipping_equals_optax():
-    grads, peer = tree(0), optax.clip_by_global_norm(1.5)
-    np.testing.assert_allclose(optim.global_norm(grads), optax.tree.norm(grads), rtol=1e-12)
-    for scale in (0.01, 1.0, 100.0):
-        scaled = jax.tree.map(lambda g, scale=scale: g * scale, grads)
-        expected, _ = peer.update(scaled, peer.init(grads))
-        chex.assert_trees_all_close(optim.clip_by_global_norm(scaled, 1.5), expected, rtol=1e-12)
-    clipped = optim.Clipped(optim.sgd)
-    params, _ = clipped(grads, grads, clipped.init(grads, max_norm=1.5, learning_rate=1.0))
-    expected = jax.tree.map(lambda g, c: g - c, grads, optim.clip_by_global_norm(grads, 1.5))
-    chex.assert_trees_all_close(params, expected, rtol=1e-12)
-
-
-def test_zero_gradients_are_not_divided_by_their_norm():
-    zeros = {"w": jnp.zeros(3)}
-    chex.assert_trees_all_equal(optim.clip_by_global_norm(zeros, 1.0), zeros)
-
-
-def rates(kind, steps, **numbers):
-    rule = Scheduled(optim.sgd, kind)
-    state = rule.init({"w": jnp.zeros(2)}, learning_rate=0.5, schedule=Schedule(**numbers))
-
-    def step(state, _):
-        _, new = rule({"w": jnp.zeros(2)}, {"w": jnp.ones(2)}, state)
-        return new, rule.learning_rate(state)
-
-    state, values = jax.jit(lambda s: jax.lax.scan(step, s, length=steps))(state)
-    assert rule.learning_rate(state, ago=steps) == values[0]
-    return np.asarray(values)
-
-
-@pytest.mark.usefixtures("x64")
-def test_schedules_equal_optax_and_their_definitions():
-    count = np.arange(50)
-    np.testing.assert_allclose(rates("constant", 50), 0.5)
-    np.testing.assert_allclose(rates("exponential", 50, steps_per_epoch=7, lr_decay=0.9), 0.5 * 0.9 ** (count // 7))
-    cosine = optax.cosine_decay_schedule(0.5, 40, alpha=0.1)
-    np.testing.assert_allclose(rates("cosine", 50, total_steps=40, final=0.1), jax.vmap(cosine)(count), rtol=1e-10)
-    linear = optax.linear_schedule(0.5, 0.05, 40)
-    np.testing.assert_allclose(rates("linear", 50, total_steps=40, final=0.1), jax.vmap(linear)(count), rtol=1e-10)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("kind", ["constant", "exponential", "cosine", "linear"])
-def test_warm_up_rises_linearly_to_the_full_rate(kind):
-    numbers = {"total_steps": 40, "steps_per_epoch": 40}
-    warm = rates(kind, 20, warmup_steps=10, **numbers)
-    np.testing.assert_allclose(warm[:10], 0.5 * np.arange(1, 11) / 10)
-    np.testing.assert_allclose(warm[10], 0.5)
-
-
-def test_a_scheduled_rule_keeps_its_base_rate_and_uses_the_scheduled_one():
-    rule, params = Scheduled(optim.sgd, "exponential"), {"w": jnp.zeros(1)}
-    state = rule.init(params, learning_rate=1.0, schedule=Schedule(steps_per_epoch=1, lr_decay=0.5))
-    for expected in (-1.0, -1.5, -1.75):
-        params, state = rule(params, {"w": jnp.ones(1)}, state)
-        np.testing.assert_allclose(params["w"], expected)
-    assert state.inner.learning_rate == 1
 
 
 @pytest.mark.parametrize(
@@ -203,9 +235,9 @@ def test_a_scheduled_rule_keeps_its_base_rate_and_uses_the_scheduled_one():
         (optim.sgd_momentum, {"momentum": 1.0}, "momentum=1.0"),
         (optim.adam, {"beta2": 1.0}, r"beta2=1.0 must be a finite number in \[0, 1\)"),
         (optim.adam, {"epsilon": float("nan")}, "epsilon=nan"),
+        (optim.muon, {"momentum": -0.1}, "momentum=-0.1"),
         (optim.Clipped(optim.sgd), {"max_norm": 0.0}, "max_norm=0.0"),
-        (Scheduled(optim.sgd, "cosine"), {"schedule": Schedule(lr_decay=-1.0)}, "lr_decay=-1.0"),
-        (Scheduled(optim.sgd, "cosine"), {"schedule": Schedule(warmup_steps=-1)}, "warmup_steps=-1"),
+        (optim.Averaged(optim.sgd), {"decay": 1.0}, "decay=1.0"),
     ],
 )
 def test_bad_numbers_are_named(rule, hyper, message):
@@ -216,5 +248,22 @@ def test_bad_numbers_are_named(rule, hyper, message):
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'adam'"):
         optim.rule("adma")
-    with pytest.raises(ValueError, match="did you mean 'cosine'"):
-        Scheduled(optim.sgd, "cosin")
+    with pytest.raises(ValueError, match="did you mean 'momentum'"):
+        optim.help_of("momentun")
+
+
+@pytest.mark.parametrize("name", optim.RULES)
+def test_every_hyper_parameter_of_a_rule_is_described_once(name):
+    state = optim.RULES[name].init({"w": jnp.ones((2, 2))})
+    for hyper in optim.RULES[name].hyper:
+        optim.HYPER[hyper].check(hyper, float(optim.hyper_of(state, hyper)))
+        text = optim.help_of(hyper)
+        assert text.endswith(".")
+        assert name in text or hyper == "learning_rate"
+
+
+def test_the_help_of_a_hyper_parameter_names_the_rules_that_have_it():
+    assert optim.help_of("beta1") == "Decay of the mean gradient, of adam, adamw, lion and muon."
+    assert optim.help_of("decay_rate") == "Decay of the mean squared gradient, of rmsprop."
+    assert optim.help_of("learning_rate") == "Learning rate, before its schedule."
+    assert optim.help_of("max_norm") == "Clip gradients to this global norm."

@@ -4,7 +4,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,33 +13,52 @@ import pytest
 import jaxfc
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+SMALL = ("--data", "digits", "--hidden", 8, "--epochs", 1, "--batch-size", 100)
 EPOCH = re.compile(r"epoch +(\d+)  loss (\d\.\d{4})  val_acc (\d\.\d{4})  \d+\.\d s")
 
 
-def run(script, *arguments):
-    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-train_cifar10 = partial(run, "train_cifar10.py")
-search_cifar10 = partial(run, "search_cifar10.py")
-
-
-@pytest.fixture(scope="module")
-def script():
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("train_cifar10", SCRIPTS / "train_cifar10.py")
+def module(name):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_train_cifar10_trains_and_saves_the_best_epoch(tmp_path):
+train_cifar10, search_cifar10 = module("train_cifar10"), module("search_cifar10")
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """A function that runs a script in this process, and returns its exit code and what it wrote."""
+
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
+        code = 0
+        try:
+            script.main()
+        except SystemExit as stop:
+            code = stop.code
+        written = capsys.readouterr()
+        # A text in place of a code is written to stderr, and the code is 1.
+        return (code, written.out, written.err) if isinstance(code, int) else (1, written.out, f"{code}\n")
+
+    return run
+
+
+def test_a_script_runs_as_a_process(tmp_path):
+    command = [sys.executable, SCRIPTS / "train_cifar10.py", "--data", "nope.csv", "--out", tmp_path / "model"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"train_cifar10.py: .*nope.csv.*\n", done.stderr)
+
+
+def test_train_cifar10_trains_and_saves_the_best_epoch(run, tmp_path):
     out = tmp_path / "digits.safetensors"
     sizes = ("--hidden", 64, "--epochs", 6, "--batch-size", 32, "--keep-ratio", 0.8)
-    done = train_cifar10("--data", "digits", *sizes, "--out", out)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    code, stdout, stderr = run(train_cifar10, "--data", "digits", *sizes, "--out", out)
+    assert (code, stderr) == (0, "")
+    lines = stdout.splitlines()
     epochs = [match.groups() for match in map(EPOCH.fullmatch, lines) if match]
     assert [int(number) for number, *_ in epochs] == [1, 2, 3, 4, 5, 6]
     losses = [float(loss) for _, loss, _ in epochs]
@@ -54,10 +72,9 @@ def test_train_cifar10_trains_and_saves_the_best_epoch(tmp_path):
     assert model.accuracy(*data.split("test")) > 0.9
 
 
-def test_train_cifar10_starts_each_seed_elsewhere_and_repeats_itself(tmp_path):
-    sizes = ("--data", "digits", "--hidden", 8, "--epochs", 1, "--batch-size", 100)
-    runs = [train_cifar10(*sizes, "--seed", seed, "--out", tmp_path / f"{i}") for i, seed in enumerate((0, 0, 1))]
-    losses = [EPOCH.search(done.stdout)[2] for done in runs]
+def test_train_cifar10_starts_each_seed_elsewhere_and_repeats_itself(run, tmp_path):
+    outputs = [run(train_cifar10, *SMALL, "--seed", s, "--out", tmp_path / f"{i}")[1] for i, s in enumerate((0, 0, 1))]
+    losses = [EPOCH.search(output)[2] for output in outputs]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -74,35 +91,34 @@ def test_train_cifar10_starts_each_seed_elsewhere_and_repeats_itself(tmp_path):
         (["--out", __file__], "exists; name another file"),
     ],
 )
-def test_train_cifar10_says_in_a_line_what_is_wrong(arguments, message, tmp_path):
+def test_train_cifar10_says_in_a_line_what_is_wrong(run, arguments, message, tmp_path):
     out = [] if "--out" in arguments else ["--out", tmp_path / "model.safetensors"]
-    done = train_cifar10(*arguments, *out)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("train_cifar10.py: ")
-    assert message in done.stderr
+    code, _, stderr = run(train_cifar10, *arguments, *out)
+    assert code == 2
+    assert stderr.count("\n") == 1
+    assert stderr.startswith("train_cifar10.py: ")
+    assert message in stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_train_cifar10_stops_when_the_loss_is_no_number(tmp_path):
+def test_train_cifar10_stops_when_the_loss_is_no_number(run, tmp_path):
     out = tmp_path / "model.safetensors"
-    sizes = ("--hidden", 8, "--batch-size", 100, "--epochs", 3)
-    done = train_cifar10("--data", "digits", *sizes, "--learning-rate", "1e30", "--out", out)
-    assert done.returncode == 1
-    assert re.fullmatch(r"the loss became (nan|inf) in epoch \d: lower --learning-rate 1e\+30\n", done.stderr)
+    code, _, stderr = run(train_cifar10, *SMALL, "--epochs", 3, "--learning-rate", "1e30", "--out", out)
+    assert code == 1
+    assert re.fullmatch(r"the loss became (nan|inf) in epoch \d: lower --learning-rate 1e\+30\n", stderr)
     assert not out.exists()
 
 
-def test_train_cifar10_compiles_an_epoch_once_whatever_the_numbers(script, compilations):
+def test_train_cifar10_compiles_an_epoch_once_whatever_the_numbers(compilations):
     data = jaxfc.load("digits")
     plan = jaxfc.data.shuffled_plan(len(data.x_train), 100, seed=0, epoch=1)
 
     def epoch(learning_rate, reg, keep_ratio):
         numbers = {"reg": reg, "dropout_keep_ratio": keep_ratio}
         net = jaxfc.FCNet(64, (16,), 10, normalization="batchnorm", **numbers)
-        carry = script.start(net, learning_rate, len(plan), epochs=3, seed=0)
+        carry = train_cifar10.start(net, learning_rate, len(plan), epochs=3, seed=0)
         before = len(compilations)
-        carry, loss = script.train_epoch(net, carry, data.normalizer, data.x_train, data.y_train, plan)
+        carry, loss = train_cifar10.train_epoch(net, carry, data.normalizer, data.x_train, data.y_train, plan)
         assert np.isfinite(loss)
         return len(compilations) - before, jax.device_get(carry.params[0]["w"])
 
@@ -112,15 +128,17 @@ def test_train_cifar10_compiles_an_epoch_once_whatever_the_numbers(script, compi
     assert not np.allclose(w, other)
 
 
-def test_search_cifar10_finds_trains_and_draws(tmp_path):
+def test_search_cifar10_finds_trains_and_draws(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(search_cifar10.SPACES, "hidden", jaxfc.search.choice((32,)))
     out = tmp_path / "search"
-    done = search_cifar10("--data", "digits", "--trials", 6, "--epochs", 3, "--final-epochs", 4, "--out", out)
-    assert done.returncode == 0, done.stderr
+    sizes = ("--num-train", 300, "--trials", 4, "--epochs", 3, "--final-epochs", 4)
+    code, stdout, stderr = run(search_cifar10, "--data", "digits", *sizes, "--out", out)
+    assert code == 0, stderr
     assert {path.name for path in out.iterdir()} == {"settings.png", "curves.png", "model.safetensors"}
     model = jaxfc.Model.load(out / "model.safetensors")
     accuracy = model.accuracy(*jaxfc.load("digits").split("test"))
-    assert done.stdout.splitlines()[-1] == f"test_acc: {accuracy:.4f}"
+    assert stdout.splitlines()[-1] == f"test_acc: {accuracy:.4f}"
     assert accuracy > 0.8
-    again = search_cifar10("--data", "digits", "--out", out)
-    assert again.returncode == 2
-    assert re.fullmatch(r"search_cifar10.py: --out .*: exists; name another folder\n", again.stderr)
+    code, _, stderr = run(search_cifar10, "--data", "digits", "--out", out)
+    assert code == 2
+    assert re.fullmatch(r"search_cifar10.py: --out .*: exists; name another folder\n", stderr)

@@ -6,12 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
-from command import fails, jaxfc, value
+from command import done, fails, jaxfc, numbers_alone, value, write_table
 
-from jaxfc.config import TrainConfig
-from jaxfc.data import load
-from jaxfc.ensemble import Ensemble
-from jaxfc.model import Model
+from jaxfc import Ensemble, Model, TrainConfig, load
 from jaxfc.search import loop
 from jaxfc.search.config import PHOTOGRAPHS
 
@@ -26,32 +23,42 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The folder of a search, and the lines that it printed."""
+    out = tmp_path_factory.mktemp("searched") / "x"
+    flags = [*RATES, "--hidden=choice:8,4x4", "--trials", 6, "--ensemble", 2, "--then-train=--epochs 3 --lr-decay 0.9"]
+    return out, done("search", *FAST, *flags, "--out", out)
+
+
+@pytest.fixture
+def here(searched, folder):
+    """A copy of that folder."""
+    return shutil.copytree(searched[0], folder / "x")
+
+
 def rows(path):
     with path.open() as file:
         return list(csv.DictReader(file))
 
 
-def test_a_search_and_its_final_training(capfd, folder):
-    code, out, err = jaxfc(
-        capfd, "search", *FAST, *RATES, "--reg", "choice:none,1e-3", "--trials", "5", "--ensemble", "2",
-        "--then-train", "--epochs 3 --lr-decay 0.9",
-    )  # fmt: skip
-    assert (code, err) == (0, [])
-    here = folder / "runs" / "digits-search-1"
+def test_a_search_and_its_final_training(capfd, searched, here):
+    out = searched[1]
     assert {path.name for path in here.iterdir()} == {
         "search.json", "checkpoint.safetensors", "trials.csv", "model.safetensors", "config.json",
         "ensemble.safetensors", "final", "report.html", "settings.png", "scatter.png", "curves.png", "confusion.png",
         "weights.png",
     }  # fmt: skip
     trials = rows(here / "trials.csv")
-    assert [row["trial"] for row in trials] == list("01234")
-    assert {row["reg"] for row in trials} == {"none", "0.001"}
+    assert [row["trial"] for row in trials] == list("012345")
+    assert {row["hidden"] for row in trials} == {"8", "4x4"}
     assert max(float(row["val_acc"]) for row in trials) == value(out, "best_val")
     assert any("4 programs compiled for 2 group(s)" in line for line in out)
     # The final training is of the best settings, on all rows, with the flags' changes.
-    best = max(trials, key=lambda row: float(row["val_acc"]))
+    best = max(trials, key=lambda row: (float(row["val_acc"]), -float(row["val_loss"])))
     config = TrainConfig.from_json(here / "final" / "config.json")
-    assert (config.epochs, config.lr_decay, config.num_train, config.hidden) == (3, 0.9, None, (8,))
+    assert (config.epochs, config.lr_decay, config.num_train) == (3, 0.9, None)
+    assert "x".join(map(str, config.hidden)) == best["hidden"]
     assert config.learning_rate == float(best["learning_rate"])
     data = load("digits")
     model = Model.load(here / "model.safetensors")
@@ -60,9 +67,9 @@ def test_a_search_and_its_final_training(capfd, folder):
     ensemble = Ensemble.load(here / "ensemble.safetensors")
     assert round(ensemble.accuracy(*data.split("test")), 4) == value(out, "ensemble_test_acc")
     # The folder, and the ensemble's file, can be used as a training run's can.
-    code, out, _ = jaxfc(capfd, "evaluate", here)
+    _, out, _ = jaxfc(capfd, "evaluate", here)
     assert value(out, "accuracy") == round(model.accuracy(*data.split("test")), 4)
-    code, out, _ = jaxfc(capfd, "evaluate", here / "ensemble.safetensors")
+    _, out, _ = jaxfc(capfd, "evaluate", here / "ensemble.safetensors")
     assert value(out, "accuracy") == round(ensemble.accuracy(*data.split("test")), 4)
 
 
@@ -90,11 +97,10 @@ def test_a_search_that_was_killed_is_resumed(capfd, folder, monkeypatch):
     assert all((row["val_acc_at_2"] == "") == (row["status"] == "stopped") for row in trials)
 
 
-def test_resuming_refuses_other_settings(capfd):
-    jaxfc(capfd, "search", *FAST, *RATES, "--trials", "2", "--out", "a")
-    assert "begun with other settings (trials)" in fails(capfd, "search", "--resume", "--out", "a", "--trials", "3")
+def test_resuming_refuses_other_settings(capfd, here):
+    assert "begun with other settings (trials)" in fails(capfd, "search", "--resume", "--out", here, "--trials", "3")
     other = ("--learning-rate", "loguniform:1e-3:1")
-    assert "begun with other settings (spaces)" in fails(capfd, "search", "--resume", "--out", "a", *other)
+    assert "begun with other settings (spaces)" in fails(capfd, "search", "--resume", "--out", here, *other)
     assert "--out" in fails(capfd, "search", "--resume")
     assert "expected the folder of a search" in fails(capfd, "search", "--resume", "--out", "b")
 
@@ -106,8 +112,8 @@ def test_a_folder_that_holds_something_is_left_alone(capfd, folder):
     assert [path.name for path in (folder / "mine").iterdir()] == ["notes.txt"]
 
 
-def test_when_every_candidate_fails_the_report_says_so(capfd, folder):
-    args = ("--update-rule", "sgd", "--learning-rate", "uniform:1e29:1e30", "--trials", "2", "--out", "x")
+def test_when_every_candidate_fails_the_report_says_so(capfd, folder, searched):
+    args = ("--learning-rate", "uniform:1e29:1e30", "--trials", "2", "--out", "x")
     line = fails(capfd, "search", *FAST, *args, code=1)
     assert "all 2 candidates failed" in line
     assert "every candidate failed" in (folder / "x" / "report.html").read_text()
@@ -115,14 +121,36 @@ def test_when_every_candidate_fails_the_report_says_so(capfd, folder):
     assert all(int(row["failed_at"]) > 0 for row in rows(folder / "x" / "trials.csv"))
 
 
-def test_folds_give_a_model_of_them_all(capfd, folder):
-    code, out, _ = jaxfc(capfd, "search", *FAST, "--grid", "--seed", "seeds:2", "--folds", "3", "--out", "x")
+def test_folds_give_a_model_of_them_all_beside_the_ensemble(capfd, folder):
+    flags = ("--grid", "--seed", "seeds:2", "--folds", "3", "--ensemble", "2", "--out", "x")
+    code, out, _ = jaxfc(capfd, "search", *FAST, *flags)
     assert code == 0
-    ensemble = Ensemble.load(folder / "x" / "ensemble.safetensors")
-    assert ensemble.num_members == 3
-    assert round(ensemble.accuracy(*load("digits").split("val")), 4) == value(out, "val_acc")
-    code, out, _ = jaxfc(capfd, "evaluate", "x")
+    # In 0.1 both were written to one file.
+    for name, members, said in (("model", 3, "val_acc"), ("ensemble", 6, "ensemble_val_acc")):
+        ensemble = Ensemble.load(folder / "x" / f"{name}.safetensors")
+        assert ensemble.num_members == members
+        assert round(ensemble.accuracy(*load("digits").split("val")), 4) == value(out, said)
+    code, again, _ = jaxfc(capfd, "evaluate", "x")
+    assert value(again, "accuracy") == value(out, "test_acc")
+
+
+def test_a_search_of_a_regression_by_its_error(capfd, folder):
+    write_table(folder / "table.csv", 200)
+    flags = ("--data", "table.csv", "--task", "regression", "--label", "mass", "--rank", "rmse", "--weights", "weight")
+    without = ("--hidden", "4", "--epochs", "2", "--no-progress", "--out", "x")
+    code, out, err = jaxfc(capfd, "search", *flags, *without, "--learning-rate", "logspace:1e-4:1e-2:3", "--grid")
+    assert code == 2  # a column of text is no feature
+    assert "side" in err[0]
+    assert not (folder / "x").exists()
+    numbers_alone(folder / "table.csv")
+    code, out, _ = jaxfc(capfd, "search", *flags, *without, "--learning-rate", "logspace:1e-4:1e-2:3", "--grid")
     assert code == 0
+    errors = [float(row["val_rmse"]) for row in rows(folder / "x" / "trials.csv")]
+    assert min(errors) == value(out, "best_val") == value(out, "val_rmse") == errors[2]
+    assert value(out, "test_rmse") > 0 > -abs(value(out, "test_r2"))
+    assert "confusion.png" not in {path.name for path in (folder / "x").iterdir()}
+    code, out, _ = jaxfc(capfd, "evaluate", "x", "--split", "val")
+    assert value(out, "rmse") == min(errors)
 
 
 @pytest.mark.parametrize(
@@ -131,21 +159,24 @@ def test_folds_give_a_model_of_them_all(capfd, folder):
         ("--learning-rate loguniform:1e-2:1e-3", "the bounds are reversed"),
         ("--learning-rate loguniform:0:1e-3", "bounds must be above 0"),
         ("--learning-rate logunifrom:1e-3:1", "did you mean 'loguniform'"),
-        ("--lerning-rate loguniform:1e-3:1", "did you mean 'learning_rate'"),
-        ("--epochs integers:1:3", "epochs cannot be searched"),
+        ("--lerning-rate loguniform:1e-3:1", "did you mean --learning-rate?"),
+        ("--epochs integers:1:3", "epochs"),
         ("--trials 0", "trials=0 must be at least 1"),
         ("--grid --reg uniform:0:1", "reg: a grid needs"),
         ("--method halvin", "halvin"),
         ("--method halving --eta 1", "eta=1"),
         ("--chunk 1000000000", "do not fit"),
-        ("--ensemble 0", "keep=0"),
+        ("--ensemble 0", "ensemble=0"),
         ("--folds 0", "folds=0"),
         ("--reg uniform:-1:-0.5", "reg=-"),
-        ("--then-train --epchs=3", "--epchs"),
-        ("--then-train --epochs=0", "epochs=0"),
+        ("--then-train=--epchs=3", "--epchs"),
+        ("--then-train=--epochs=0", "epochs=0"),
+        ("--then-train --epochs=3", 'Join flags to it: --then-train="--epochs 5"'),
         ("--hidden choice:8,a", "hidden=choice:8,a"),
         ("--data absent.csv", "absent.csv"),
-        ("--mirror --folds 2", "folds and mirror"),
+        ("--rank choice:acc,f1", "unknown metric of Classification 'choice:acc,f1'"),
+        ("--normalization batchnorm --batch-size choice:1,32", "batch_size=1"),
+        ("--network residual --hidden choice:8,8x4", "hidden=(8, 4)"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(capfd, folder, args, message):
@@ -153,22 +184,33 @@ def test_bad_input_is_one_line_that_names_it(capfd, folder, args, message):
     assert not (folder / "runs").exists()
 
 
-def test_the_settings_of_a_search_are_kept(capfd, folder):
-    jaxfc(capfd, "search", *FAST, *RATES, "--hidden=choice:8,4x4", "--trials", "1", "--out", "x")
-    kept = json.loads((folder / "x" / "search.json").read_text())
+def test_the_settings_of_a_search_are_kept(capfd, here):
+    kept = json.loads((here / "search.json").read_text())
     assert kept["spaces"] == {"learning_rate": "loguniform:1e-3:1e-1", "hidden": "choice:8,4x4"}
     assert kept["train"]["epochs"] == 2
-    (folder / "x" / "search.json").write_text("{")
-    assert "holds no settings of a search" in fails(capfd, "search", "--resume", "--out", "x")
+    (here / "search.json").write_text("{")
+    assert "holds no settings of a search" in fails(capfd, "search", "--resume", "--out", here)
+
+
+def test_photographs_have_defaults_of_their_own_until_a_space_is_given(monkeypatch):
+    from jaxfc import cli
+    from jaxfc.search import folder as module
+
+    seen = []
+    monkeypatch.setattr(module, "search", lambda config, *args, **options: seen.append(config))
+    cli.main(["search", "--data", "cifar10", "--epochs", "2"])
+    cli.main(["search", "--data", "cifar10", "--reg", "uniform:0:1"])
+    assert (seen[0].train.augment, seen[0].train.epochs, seen[0].ensemble) == (("mirror",), 2, 3)
+    assert seen[0].spaces == PHOTOGRAPHS.spaces
+    assert (seen[1].train, seen[1].spaces) == (TrainConfig(data="cifar10"), {"reg": "uniform:0:1"})
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_the_report_is_sorted_by_a_click_in_a_real_browser(capfd, folder):
+def test_the_report_is_sorted_by_a_click_in_a_real_browser(here):
     sync_api = pytest.importorskip("playwright.sync_api")
-    jaxfc(capfd, "search", *FAST, *RATES, "--hidden", "choice:8,4x4", "--trials", "6", "--out", "x")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=quiet)
@@ -177,7 +219,7 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(capfd, folder):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto((folder / "x" / "report.html").as_uri())
+        page.goto((here / "report.html").as_uri())
 
         def column(name):
             heads = page.locator("#trials th").all_inner_texts()
@@ -198,16 +240,3 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(capfd, folder):
         browser.close()
     assert not problems
     assert not [url for url in requests if not url.startswith(("file:", "data:"))]
-
-
-def test_photographs_have_defaults_of_their_own_until_a_space_is_given(monkeypatch):
-    from jaxfc import cli
-    from jaxfc.search import folder as module
-
-    seen = []
-    monkeypatch.setattr(module, "search", lambda config, *args, **options: seen.append(config))
-    cli.main(["search", "--data", "cifar10", "--epochs", "2"])
-    cli.main(["search", "--data", "cifar10", "--reg", "uniform:0:1"])
-    assert (seen[0].train.mirror, seen[0].train.epochs, seen[0].ensemble) == (True, 2, 3)
-    assert seen[0].spaces == PHOTOGRAPHS.spaces
-    assert (seen[1].train, seen[1].spaces) == (TrainConfig(data="cifar10"), {"reg": "uniform:0:1"})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxfc.threefry import bits16, threefry2x32
+from jaxfc.layers.threefry import bits16, threefry2x32
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from jaxfc.cs231n.bridge import refuse
-from jaxfc.data import load
-from jaxfc.datasets import cifar10
+from jaxfc.data import cifar10, load
 
 __all__ = ["get_CIFAR10_data", "load_CIFAR10", "load_CIFAR_batch", "load_pickle"]
 

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxfc.objective import ROWS
+
 Array = np.ndarray
-AT_ONCE = 1000  # rows classified by one call
 
 
 class Rows:
@@ -44,7 +45,7 @@ class Rows:
         rows = (rows + (0 if X is self.parts[0] else len(self.parts[0]))).astype(np.int32)
         return np.concatenate(
             [
-                program(model.numbers(), layers, running, self.x, rows[start : start + AT_ONCE])
-                for start in range(0, len(rows), AT_ONCE)
+                program(model.numbers(), layers, running, self.x, rows[start : start + ROWS])
+                for start in range(0, len(rows), ROWS)
             ]
         )

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxfc.artifacts.files import write_atomically
 from jaxfc.cs231n import optim
 from jaxfc.cs231n.layers import check_labels
 from jaxfc.cs231n.rows import Rows
 from jaxfc.cs231n.stretch import Stretches, is_compiled, longest_stretch
-from jaxfc.files import write_atomically
 
 __all__ = ["Solver"]
 

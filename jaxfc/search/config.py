@@ -4,14 +4,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from jaxfc.config import TrainConfig, read_settings
 from jaxfc.errors import unknown_name
+from jaxfc.search.candidates import check_names
 from jaxfc.search.methods import METHODS, Method
-from jaxfc.search.spaces import Settings, check_names, grid, parse, sample
+from jaxfc.search.spaces import Settings, grid, parse, sample
+from jaxfc.training.config import TrainConfig, read_settings
 
 SEARCH = "search.json"
 DEFAULT_SPACES = {
@@ -22,11 +21,9 @@ DEFAULT_SPACES = {
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """The settings of a search: those that its candidates share, what is searched, and how."""
+class SearchSettings:
+    """How a search goes about it, whatever is searched."""
 
-    train: TrainConfig = field(default_factory=TrainConfig)
-    spaces: Annotated[dict[str, str], tyro.conf.Suppress] = field(default_factory=dict)
     trials: int = 16
     """Number of candidates drawn from the spaces."""
     grid: bool = False
@@ -40,13 +37,22 @@ class SearchConfig:
     folds: int = 1
     """Cross-validation: train each candidate so many times, on the training rows but one part each."""
     ensemble: int = 1
-    """Join so many of the best candidates into one model, by the mean of their probabilities."""
+    """Join so many of the best candidates into one model, by the mean of their predictions."""
     search_seed: int = 0
     """Seed of the draws from the spaces."""
     then_train: str | None = None
-    """Then train the best candidate's settings on all rows, changed by these flags of train ("" for none)."""
+    """Then train the best candidate's settings on all rows, changed by these flags of train: --then-train="--epochs 5",
+    or --then-train="" for none."""
     chunk: int | None = None
     """Networks in one program (default: what suits the device)."""
+
+
+@dataclass(frozen=True)
+class SearchConfig(SearchSettings):
+    """The settings of a search: how it goes about it, those that its candidates share, and what is searched."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    spaces: dict[str, str] = field(default_factory=dict)
 
     @property
     def searched(self) -> dict[str, str]:
@@ -95,7 +101,7 @@ class SearchConfig:
 PHOTOGRAPHS = SearchConfig(
     train=TrainConfig(
         data="cifar10",
-        mirror=True,
+        augment=("mirror",),
         hidden=(1024, 512),
         normalization="batchnorm",
         label_smoothing=0.1,

@@ -14,17 +14,18 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxfc import metrics, plots, runs
-from jaxfc.config import TrainConfig
-from jaxfc.data import Dataset
+from jaxfc import metrics, plots
+from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.model import Model
+from jaxfc.artifacts.predictor import Predictor
 from jaxfc.errors import DivergenceError
-from jaxfc.files import write_atomically
-from jaxfc.model import Classifier, Model
 from jaxfc.search import pictures, report
 from jaxfc.search.config import SEARCH, SearchConfig
-from jaxfc.search.loop import carry_out, plan
+from jaxfc.search.loop import carry_out, lay_out
 from jaxfc.search.spaces import spell_value
 from jaxfc.search.trials import SearchResult, ranked
+from jaxfc.training import runs
+from jaxfc.training.config import TrainConfig
 
 TRIALS, REPORT, FINAL = "trials.csv", "report.html", "final"
 
@@ -54,12 +55,12 @@ def search(
     """
     runs.allow_float64(config.train)
     data = runs.load_data(config.train)
+    if config.ensemble < 1:
+        raise ValueError(f"ensemble={config.ensemble} must be at least 1")
     candidates = config.candidates()
-    if config.folds > 1 and config.train.mirror:
-        raise ValueError("folds and mirror: an image could be trained on whose mirror image is held out; give one only")
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
     # Whatever is wrong with the settings is said before the folder is made.
-    prepared = plan(data, config.train, candidates, **options)
+    layout = lay_out(data, config.train, candidates, **options)
     if final is not None:
         runs.check(final(replace(config.train, **candidates[0])), data)
     _open_folder(out, config, resume)
@@ -67,7 +68,7 @@ def search(
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs", flush=True)
     # A checkpoint is there only if the folder's own search wrote it.
-    found = carry_out(prepared, progress=progress, checkpoint=out / runs.CHECKPOINT, resume=True)
+    found = carry_out(layout, progress=progress, checkpoint=out / runs.CHECKPOINT, resume=True)
     write_atomically(out / TRIALS, report.trials_csv(found.trials))
     if found.interrupted:
         print(f"interrupted; to go on: jaxfc search --resume --out {out}")
@@ -79,16 +80,16 @@ def search(
         )
     _print_best(found)
     model = _best_model(out, found, final, progress)
-    accuracies = _accuracies(model, data)
-    lines = {} if final else accuracies  # a final training has printed its own
+    measured = dict(runs.final_measures(model, data, copies=config.train.tta))
+    lines = {} if final else measured  # a final training has printed its own
     if config.ensemble > 1:
         ensemble = found.ensemble(config.ensemble)
         ensemble.save(out / runs.ENSEMBLE)
-        joined = _accuracies(ensemble, data, prefix="ensemble_")
-        lines, accuracies = lines | joined, accuracies | joined
-    for name, accuracy in lines.items():
-        print(f"{name}: {accuracy:.4f}")
-    _write_report(out, config, found, model, accuracies)
+        joined = dict(runs.final_measures(ensemble, data, copies=config.train.tta, prefix="ensemble_"))
+        lines, measured = lines | joined, measured | joined
+    for name, value in lines.items():
+        print(f"{name}: {value:.4f}")
+    _write_report(out, config, found, model, measured)
     print(f"report: {out / REPORT}")
     return found
 
@@ -120,7 +121,7 @@ def _print_best(found: SearchResult) -> None:
 
 def _best_model(
     out: Path, found: SearchResult, final: Callable[[TrainConfig], TrainConfig] | None, progress: bool | None
-) -> Classifier:
+) -> Predictor:
     """The model that the search ends with: trained anew, or the best candidate's, or that of all its folds."""
     config = found.best.config
     if final is not None:
@@ -128,49 +129,48 @@ def _best_model(
         folder = out / FINAL
         print(f"final training: {folder}", flush=True)
         resume = (folder / runs.CONFIG).exists()
-        model: Classifier = runs.train(config, folder, resume=resume, progress=progress).model(runs.load_data(config))
+        model: Predictor = runs.train(config, folder, resume=resume, progress=progress).model(runs.load_data(config))
     elif len(found.kept[found.best.number]) > 1:
         model = found.ensemble(1)
     else:
         model = found.model()
     write_atomically(out / runs.CONFIG, config.to_json())
-    model.save(out / (runs.MODEL if isinstance(model, Model) else runs.ENSEMBLE))
+    model.save(out / runs.MODEL)
     return model
 
 
-def _accuracies(model: Classifier, data: Dataset, prefix: str = "") -> dict[str, float]:
-    splits = ("val", "test") if data.x_test is not None else ("val",)
-    return {f"{prefix}{split}_acc": model.accuracy(*data.split(split)) for split in splits}
-
-
 def _write_report(
-    out: Path, config: SearchConfig, found: SearchResult, model: Classifier | None, accuracies: Mapping[str, float]
+    out: Path, config: SearchConfig, found: SearchResult, model: Predictor | None, measured: Mapping[str, float]
 ) -> None:
     """Draw the pictures, and put everything on one page."""
     data, trials = found.data, found.trials
+    title = found.blueprints[0].task.metrics[trials[0].metric].title
     figures = {}
     if ranked(trials):
-        figures["Settings and accuracy, candidate by candidate"] = "settings", pictures.parallel_coordinates(trials)
-        figures["Accuracy by setting"] = "scatter", pictures.scatter(trials)
-        figures["Learning curves"] = "curves", pictures.learning_curves(trials)
-    if model is not None:
+        figures[f"Settings and {title}, candidate by candidate"] = (
+            "settings",
+            pictures.parallel_coordinates(trials, title),
+        )
+        figures[f"{title[:1].upper()}{title[1:]} by setting"] = "scatter", pictures.scatter(trials, title)
+        figures["Learning curves"] = "curves", pictures.learning_curves(trials, title)
+    if model is not None and data.targets == "classes":
         split = "val" if data.x_test is None else "test"
         x, y = data.split(split)
-        matrix = metrics.confusion_matrix(y, model.predict(x), len(data.classes))
+        right = y if y.ndim == 1 else y.argmax(axis=1)
+        matrix = metrics.confusion_matrix(right, model.predict(x), len(data.classes))
         figures[f"Confusion matrix of the final model ({split})"] = "confusion", plots.confusion(matrix, data.classes)
-    if isinstance(model, Model) and data.image_shape is not None:
-        picture = plots.weights(np.asarray(model.params[0]["w"], np.float32), data.image_shape)
+    if isinstance(model, Model) and data.image_shape is not None and model.first_weights is not None:
+        picture = plots.weights(np.asarray(model.first_weights, np.float32), data.image_shape)
         figures["First layer of the final model"] = "weights", picture
     files = {}
     for caption, (name, figure) in figures.items():
         files[caption] = plots.png(figure)
         write_atomically(out / f"{name}.png", files[caption])
-    write_atomically(
-        out / REPORT, report.page(f"Search on {data.name}", _facts(config, found, accuracies), trials, files)
-    )
+    page = report.page(f"Search on {data.name}", _facts(config, found, measured), trials, files)
+    write_atomically(out / REPORT, page)
 
 
-def _facts(config: SearchConfig, found: SearchResult, accuracies: Mapping[str, float]) -> dict[str, str]:
+def _facts(config: SearchConfig, found: SearchResult, measured: Mapping[str, float]) -> dict[str, str]:
     statuses = [trial.status for trial in found.trials]
     facts = {
         "data": f"{found.data.name}, {len(found.data.x_train)} training and {len(found.data.x_val)} validation rows",
@@ -186,4 +186,4 @@ def _facts(config: SearchConfig, found: SearchResult, accuracies: Mapping[str, f
     facts["best candidate"] = (
         f"trial {best.number}: {best.score:.4f} on validation after epoch {best.best_epoch}; {settings}"
     )
-    return facts | {name.replace("_", " "): f"{value:.4f}" for name, value in accuracies.items()}
+    return facts | {name.replace("_", " "): f"{value:.4f}" for name, value in measured.items()}

@@ -4,41 +4,44 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Int, Integer, Num
+from jaxtyping import Int
 
-from jaxfc.data import PLANS, Dataset
-from jaxfc.search.population import FoldData
+from jaxfc.data import PLANS, Dataset, Normalizer
+from jaxfc.training.fit import device_data, rows_on_device
+from jaxfc.training.program import DeviceData
+from jaxfc.training.settings import RunSettings
 
 
 class Fold(NamedTuple):
-    """The indices of the training rows to train on, and the rows to measure on."""
+    """Rows to train on, rows to measure on, and the normalizer fitted on the former.
+
+    Rows are indices of training rows; `held` is None where the validation rows are measured on.
+    """
 
     rows: Int[np.ndarray, " rows"]
-    x_val: Num[np.ndarray, "val features"]
-    y_val: Integer[np.ndarray, " val"]
+    held: Int[np.ndarray, " held"] | None
+    normalizer: Normalizer
 
-    def plans(self, sampling: str, batch_size: int, *, seed: int, first_epoch: int, count: int) -> np.ndarray:
+    def plans(self, settings: RunSettings, *, first_epoch: int, count: int) -> np.ndarray:
         """The rows of the batches of so many epochs, `(count, iterations, batch)`."""
-        epochs = range(first_epoch, first_epoch + count)
-        return np.stack([self.rows[PLANS[sampling](len(self.rows), batch_size, seed=seed, epoch=n)] for n in epochs])
-
-    def on_device(self, data: Dataset, device: jax.Device) -> FoldData:
-        """The fold's data on a device."""
-        return jax.device_put(FoldData(data.normalizer, data.x_train, data.y_train, self.x_val, self.y_val), device)
+        plan, epochs = PLANS[settings.sampling], range(first_epoch, first_epoch + count)
+        of = [plan(len(self.rows), settings.batch_size, seed=settings.order, epoch=n) for n in epochs]
+        return np.stack([self.rows[each] for each in of])
 
 
 def split(data: Dataset, folds: int, seed: int) -> list[Fold]:
     """The folds of a data set; with `folds` 1, its own training and validation rows.
 
     With more, the training rows are split at random into so many equal parts; each is measured on by the
-    networks that were trained on the other rows. What does not divide evenly is trained on always.
+    networks that were trained on the other rows, whose normalizer is fitted on these alone. What does not
+    divide evenly is trained on always.
 
     Raises:
         ValueError: `folds` below 1, or more folds than training rows.
     """
     count = len(data.x_train)
     if folds == 1:
-        return [Fold(np.arange(count, dtype=np.int32), data.x_val, data.y_val)]
+        return [Fold(np.arange(count, dtype=np.int32), None, data.normalizer)]
     if not 1 < folds <= count:
         raise ValueError(f"folds={folds} must be from 1 to the number of training rows, {count}")
     order = np.random.default_rng([seed, 1]).permutation(count).astype(np.int32)
@@ -47,5 +50,22 @@ def split(data: Dataset, folds: int, seed: int) -> list[Fold]:
     for i in range(folds):
         held = order[i * size : (i + 1) * size]
         rows = np.sort(np.setdiff1d(order, held))
-        parts.append(Fold(rows, data.x_train[held], data.y_train[held]))
+        normalizer = data.fit_normalizer(data.x_train[rows]) if data.fit_normalizer else data.normalizer
+        parts.append(Fold(rows, held, normalizer))
+    return parts
+
+
+def on_device(data: Dataset, folds: list[Fold], settings: RunSettings, device: jax.Device) -> list[DeviceData]:
+    """The folds' data on a device; the training rows are there once."""
+    whole = device_data(data, settings, None, device)
+    weights = data.weights("train")
+    parts = []
+    for fold in folds:
+        part = whole._replace(normalizer=jax.device_put(fold.normalizer, device))
+        if fold.held is not None:
+            held = fold.held
+            weighed = None if weights is None else weights[held]
+            x, y, weighed = jax.device_put((*rows_on_device(data, "train", held), weighed), device)
+            part = part._replace(x_val=x, y_val=y, weights_val=weighed)
+        parts.append(part)
     return parts

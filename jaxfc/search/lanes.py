@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from jaxfc.data import Dataset
-from jaxfc.search.candidates import Group
-from jaxfc.search.folds import Fold
-from jaxfc.search.population import Candidates, Member, stack, unstack
+from jaxfc.search.candidates import Candidates, Group, stack, unstack
+from jaxfc.search.folds import Fold, on_device
+from jaxfc.search.population import Member, programs_of
+from jaxfc.training.settings import RunSettings
 
 
 class Chunk(NamedTuple):
@@ -36,12 +37,13 @@ class Chunk(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What came of a chunk: for each candidate its members, losses and validation accuracies, by fold."""
+    """What came of a chunk: for each candidate its members, and by fold its losses, validation scores and losses."""
 
     chunk: Chunk
     members: list[list[Member]]
     loss: np.ndarray
-    val_acc: np.ndarray
+    val: np.ndarray
+    val_loss: np.ndarray
 
 
 class Lanes:
@@ -52,7 +54,7 @@ class Lanes:
         per_device: programs at once on each.
         data: the data.
         folds: its folds.
-        seed: of the order of rows.
+        settings: of the run: whose order of rows all candidates have.
         patience: of early stopping, in epochs.
         longest: the most epochs of a chunk: plans are padded to it, so that all lengths share a program.
     """
@@ -64,12 +66,12 @@ class Lanes:
         data: Dataset,
         folds: Sequence[Fold],
         *,
-        seed: int,
+        settings: RunSettings,
         patience: int,
         longest: int,
     ) -> None:
-        self.folds, self.seed, self.patience, self.longest = folds, seed, patience, longest
-        self._data = {device: [fold.on_device(data, device) for fold in folds] for device in devices}
+        self.folds, self.patience, self.longest = folds, patience, longest
+        self._data = {device: on_device(data, list(folds), settings, device) for device in devices}
         self._free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
         for device in [*devices] * per_device:
             self._free.put(device)
@@ -121,12 +123,12 @@ class Lanes:
         self._programs |= {key: (begin.result(), train.result()) for key, (begin, train) in jobs.items()}
 
     def _begin_program(self, chunk: Chunk, device: jax.Device) -> Any:
-        return chunk.group.programs.begin(device, _candidates(chunk))
+        return programs_of(chunk.group.recipe).begin(device, _candidates(chunk, 0))
 
     def _train_program(self, chunk: Chunk, device: jax.Device) -> Any:
         group = chunk.group
-        plans = jax.ShapeDtypeStruct((self.longest, group.iterations, group.batch_size), np.int32)
-        return group.programs.train(device, _candidates(chunk), self._data[device][0], plans)
+        plans = jax.ShapeDtypeStruct((self.longest, group.iterations, group.settings.batch_size), np.int32)
+        return programs_of(group.recipe).train(device, _candidates(chunk, 0), self._data[device][0], plans)
 
     def _run(self, chunk: Chunk) -> Trained:
         device = self._free.get()
@@ -134,36 +136,33 @@ class Lanes:
             by_fold = [self._run_fold(chunk, fold, device) for fold in range(len(self.folds))]
         finally:
             self._free.put(device)
-        members, loss, val_acc = zip(*by_fold, strict=True)
-        return Trained(
-            chunk,
-            [list(each) for each in zip(*members, strict=True)],
-            np.stack(loss).transpose(2, 0, 1),
-            np.stack(val_acc).transpose(2, 0, 1),
-        )
+        members, *measured = zip(*by_fold, strict=True)
+        by_candidate = [list(each) for each in zip(*members, strict=True)]
+        return Trained(chunk, by_candidate, *(np.stack(each).transpose(2, 0, 1) for each in measured))
 
-    def _run_fold(self, chunk: Chunk, fold: int, device: jax.Device) -> tuple[list[Member], np.ndarray, np.ndarray]:
+    def _run_fold(self, chunk: Chunk, fold: int, device: jax.Device) -> tuple:
         begin, train = self._programs[_key(chunk, device)]
-        candidates = _candidates(chunk)
+        candidates = _candidates(chunk, fold)
         if chunk.members is None:
             members = begin(candidates)
         else:
             members = stack(_padded([member[fold] for member in chunk.members], chunk.width))
         numbers = map(np.int32, (chunk.first_epoch, chunk.num_epochs, self.patience))
         plans = self._plans_of(chunk, fold)
-        members, loss, val_acc = jax.device_get(train(candidates, members, self._data[device][fold], plans, *numbers))
+        trained = train(candidates, members, self._data[device][fold], plans, *numbers)
+        members, *measured = jax.device_get(trained)
         count, epochs = len(chunk.numbers), chunk.num_epochs
-        return unstack(members, count), loss[:epochs, :count], val_acc[:epochs, :count]
+        return unstack(members, count), *(each[:epochs, :count] for each in measured)
 
     def _plans_of(self, chunk: Chunk, fold: int) -> np.ndarray:
         group = chunk.group
-        key = (fold, group.sampling, group.batch_size, chunk.first_epoch)
+        key = (fold, group.settings.sampling, group.settings.batch_size, chunk.first_epoch)
         with self._lock:
             if key not in self._plans:
                 if len(self._plans) > 2 * len(self.folds):  # those of earlier rungs
                     self._plans.clear()
                 self._plans[key] = self.folds[fold].plans(
-                    group.sampling, group.batch_size, seed=self.seed, first_epoch=chunk.first_epoch, count=self.longest
+                    group.settings, first_epoch=chunk.first_epoch, count=self.longest
                 )
             return self._plans[key]
 
@@ -172,8 +171,8 @@ def _key(chunk: Chunk, device: jax.Device) -> tuple:
     return id(chunk.group), chunk.width, device
 
 
-def _candidates(chunk: Chunk) -> Candidates:
-    return chunk.group.stacked(_padded(list(chunk.numbers), chunk.width))
+def _candidates(chunk: Chunk, fold: int) -> Candidates:
+    return chunk.group.stacked(_padded(list(chunk.numbers), chunk.width), fold)
 
 
 def _padded(items: list, width: int) -> list:

@@ -5,60 +5,70 @@ candidates that share programs are trained in chunks, and kept on the host betwe
 stopped costs nothing more.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxfc.config import TrainConfig
 from jaxfc.console import interrupts, progress_bar
 from jaxfc.data import Dataset
-from jaxfc.search.candidates import Group, configure, group
-from jaxfc.search.chunks import Chunking, chunking
+from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
+from jaxfc.search.chunks import Chunking, chunking, shared_bytes
 from jaxfc.search.folds import Fold, split
 from jaxfc.search.lanes import Chunk, Lanes, Trained
 from jaxfc.search.methods import Bracket, Method, Random
 from jaxfc.search.spaces import Settings
 from jaxfc.search.storage import State, Storage
 from jaxfc.search.trials import SearchResult, Trial, ranked
-from jaxfc.train import check_arguments
-
-NEVER = 2**30  # epochs of patience, where there is no early stopping
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.identity import identity
+from jaxfc.training.program import NEVER
+from jaxfc.training.settings import RunSettings, weighted
 
 
 def run(
     data: Dataset,
-    config: TrainConfig,
+    build: TrainConfig | Build,
     settings: Sequence[Settings],
     *,
     method: Method | None = None,
     folds: int = 1,
     keep: int = 1,
     chunk: int | None = None,
+    class_weight: str | Mapping[str, float] | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    **shared: Any,
 ) -> SearchResult:
-    """Train many networks at once, and return them ranked by validation accuracy.
+    """Train many networks at once, and return them ranked by the task's metric on the validation rows.
 
-    Each candidate is the training that `jaxfc.fit` does with `config` and the candidate's settings. All
-    candidates see the same rows in the same order, that of `config.seed`; a candidate's own `seed` is that
-    of its initial weights and dropout.
+    Each candidate is the training that `jaxfc.fit` does with what `build` makes of its settings, and with
+    `order_seed` that of the search: all candidates see the same rows, augmented in the same way, in the same
+    order, and a candidate's own `seed` is that of its initial weights and dropout.
 
     Args:
         data: the data set.
-        config: the settings that all candidates share; its `data` and `num_train` are not looked at.
+        build: what makes `(network, task, rule, hyper-parameters)` of a candidate's settings; or a `TrainConfig`
+            that the settings change (its `data` and `num_train` are not looked at).
         settings: for each candidate the settings that set it apart; see `jaxfc.search.sample` and `grid`.
+            `batch_size`, `sampling`, `accumulate` and `seed` among them are the run's.
         method: which candidates train for how long; by default all to the end.
         folds: with k > 1, k-fold cross-validation over the training rows: each candidate trains k times,
-            measured on one k-th of them and trained on the others, and its accuracy is the mean.
+            measured on one k-th of them and trained on the others, and its score is the mean.
         keep: how many of the best candidates' parameters to keep, for an ensemble.
         chunk: how many networks to train in one program; by default what suits the device.
+        class_weight: as in `jaxfc.fit`; with a `TrainConfig`, its own by default.
         progress: show a progress bar; by default on a terminal and in a notebook.
         checkpoint: a file to keep the search in, so that nothing that is finished is lost.
         resume: go on from that file, if it is there; the result is that of a search never stopped.
+        **shared: `epochs`, `batch_size`, `augment` and so on, by the names and defaults of `jaxfc.fit`; where
+            `build` is a `TrainConfig`, it has them.
 
     Returns:
         The `SearchResult`. Ctrl-C ends the search at the end of the running chunks, with everything saved.
@@ -76,24 +86,25 @@ def run(
     >>> len(found.trials), found.best.score > 0.8, found.programs
     (8, True, 2)
     """
-    prepared = plan(data, config, settings, method=method, folds=folds, keep=keep, chunk=chunk)
-    return carry_out(prepared, progress=progress, checkpoint=checkpoint, resume=resume)
+    how = {"method": method, "folds": folds, "keep": keep, "chunk": chunk, "class_weight": class_weight}
+    layout = lay_out(data, build, settings, **how, **shared)
+    return carry_out(layout, progress=progress, checkpoint=checkpoint, resume=resume)
 
 
 def carry_out(
-    plan: "Plan", *, progress: bool | None = None, checkpoint: str | Path | None = None, resume: bool = False
+    layout: "Layout", *, progress: bool | None = None, checkpoint: str | Path | None = None, resume: bool = False
 ) -> SearchResult:
-    """Train what was laid out; see `run`."""
-    data, config, keep, parts, groups, brackets, trials, cuts, fingerprint = plan
-    folds = len(parts)
+    """Train what was laid out; see `run`. The layout stays as it is."""
+    data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint = layout
+    folds, trials = len(parts), [replace(trial, _found={}) for trial in blank]
     state = State(trials)
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state, groups)
 
-    stops = _stops(brackets, config)
+    stops = _stops(brackets, shared)
     longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
-    patience = NEVER if config.patience is None else config.patience
-    settings_of_lanes = {"seed": config.seed, "patience": patience, "longest": longest}
+    patience = NEVER if shared.patience is None else shared.patience
+    settings_of_lanes = {"settings": shared, "patience": patience, "longest": longest}
     with (
         Lanes(jax.local_devices(), max(cut.programs for cut in cuts), data, parts, **settings_of_lanes) as lanes,
         progress_bar(progress, total=1, done=0, unit="epoch") as bar,
@@ -113,18 +124,17 @@ def carry_out(
             storage.save(state)
         storage.save(state)
         _show(bar, state, brackets, folds)
-    nets = {number: net for g in groups for number, net in g.nets.items()}
-    in_order = [nets[trial.number] for trial in trials]
-    return SearchResult(trials, in_order, lanes.num_programs, len(groups), state.kept, data, interrupted.is_set())
+    return SearchResult(trials, made, lanes.num_programs, len(groups), state.kept, data, parts, interrupted.is_set())
 
 
-class Plan(NamedTuple):
+class Layout(NamedTuple):
     """A search before its beginning."""
 
     data: Dataset
-    config: TrainConfig
+    shared: RunSettings
     keep: int
     folds: list[Fold]
+    blueprints: list[Blueprint]
     groups: list[Group]
     brackets: list[Bracket]
     trials: list[Trial]
@@ -132,56 +142,90 @@ class Plan(NamedTuple):
     fingerprint: dict[str, Any]
 
 
-def plan(
+def lay_out(
     data: Dataset,
-    config: TrainConfig,
+    build: TrainConfig | Build,
     settings: Sequence[Settings],
     *,
     method: Method | None = None,
     folds: int = 1,
     keep: int = 1,
     chunk: int | None = None,
-) -> Plan:
+    class_weight: str | Mapping[str, float] | None = None,
+    **options: Any,
+) -> Layout:
     """Lay out a search; raises what `run` would raise of these arguments, before anything is written."""
     if keep < 1:
         raise ValueError(f"keep={keep} must be at least 1")
-    configs = configure(config, settings)
-    parts = split(data, folds, config.seed)
-    groups = group(configs, data, len(parts[0].rows))
-    nets = {number: net for g in groups for number, net in g.nets.items()}
-    for number, c in enumerate(configs):
-        check_arguments(nets[number], data, c.epochs, c.batch_size, c.sampling, 1, c.patience, c.seed)
-    brackets = (method or Random()).brackets(len(settings), config.epochs)
+    shared = _shared(build, options)
+    if class_weight is None and isinstance(build, TrainConfig):
+        class_weight = build.class_weights()
+    data = weighted(data, class_weight)
+    parts = split(data, folds, shared.order)
+    made = blueprints(build, settings, shared, data, len(parts[0].rows))
+    groups = group(made, data, parts)
+    brackets = (method or Random()).brackets(len(settings), shared.epochs)
     device = jax.local_devices()[0]
-    cuts = [chunking(g, len(parts[0].y_val), len(g.numbers), device, chunk) for g in groups]
+    num_val = len(data.x_val) if parts[0].held is None else len(parts[0].held)
+    beside = shared_bytes(data, groups, folds, keep, device)
+    cuts = [chunking(g, num_val, len(g.numbers), device, chunk, beside) for g in groups]
     fingerprint = {
-        "data": [data.name, *data.x_train.shape],
-        "shared settings": config.to_json(),
+        "data": [data.name, *data.x_train.shape, data.fingerprint()],
+        "shared settings": _described(asdict(shared), build),
         "candidates": [dict(each) for each in settings],
+        "networks, tasks or rules": _digest(made, data),
         "rungs": brackets,
         "folds": folds,
         "kept candidates": keep,
     }
-    trials = _trials(settings, configs, brackets, folds)
-    return Plan(data, config, keep, parts, groups, brackets, trials, cuts, fingerprint)
+    trials = _trials(settings, made, brackets, folds, shared.order)
+    return Layout(data, shared, keep, parts, made, groups, brackets, trials, cuts, fingerprint)
+
+
+def _shared(build: TrainConfig | Build, options: Mapping[str, Any]) -> RunSettings:
+    check_run_names(options)
+    if not isinstance(build, TrainConfig):
+        return RunSettings(**{**options, "augment": tuple(options.get("augment", ()))})
+    if options:
+        raise TypeError(f"{next(iter(options))} is the configuration's own: replace it there")
+    return build.settings
+
+
+def _described(settings: dict[str, Any], build: TrainConfig | Build) -> list[Any]:
+    return [json.dumps(settings, default=str), build.to_json() if isinstance(build, TrainConfig) else ""]
+
+
+def _digest(made: Sequence[Blueprint], data: Dataset) -> str:
+    """What the candidates are, beside their settings: a function of one's own may have changed."""
+    digest = hashlib.sha256()
+    for each in made:
+        who = identity(each.net, each.task, each.rule, each.hyper, each.settings, data)
+        del who["versions"], who["data"]
+        digest.update(json.dumps(who, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
 
 
 def _trials(
-    settings: Sequence[Settings], configs: Sequence[TrainConfig], brackets: Sequence[Bracket], folds: int
+    settings: Sequence[Settings], made: Sequence[Blueprint], brackets: Sequence[Bracket], folds: int, seed: int
 ) -> list[Trial]:
-    places = [place for place, bracket in enumerate(brackets) for _ in range(bracket.size)]
+    places = np.repeat(np.arange(len(brackets)), [bracket.size for bracket in brackets])
+    # At random: in a grid, neighbours are alike, and a bracket would see only a corner of it.
+    places = places[np.argsort(np.random.default_rng([seed, 2]).permutation(len(places)))].tolist()
     blank = np.zeros((folds, 0), np.float32)
     return [
-        Trial(number, dict(each), config, place, brackets[place].rungs, blank, blank)
-        for number, (each, config, place) in enumerate(zip(settings, configs, places, strict=True))
-    ]
+        Trial(
+            number, dict(each), one.config, place, brackets[place].rungs, blank, blank, blank,
+            one.task.rank, one.task.higher,
+        )
+        for number, (each, one, place) in enumerate(zip(settings, made, places, strict=True))
+    ]  # fmt: skip
 
 
-def _stops(brackets: Sequence[Bracket], config: TrainConfig) -> list[int]:
+def _stops(brackets: Sequence[Bracket], shared: RunSettings) -> list[int]:
     """The epochs at which candidates may stop."""
     stops = {rung for bracket in brackets for rung in bracket.rungs}
-    if config.patience is not None:
-        stops |= set(range(config.patience, config.epochs, config.patience))
+    if shared.patience is not None:
+        stops |= set(range(shared.patience, shared.epochs, shared.patience))
     return sorted(stops)
 
 
@@ -200,12 +244,14 @@ def _chunks(state: State, groups: Sequence[Group], cuts: Sequence[Chunking], sto
 
 def _record(state: State, trained: Trained, patience: int, keep: int) -> None:
     """Note down what came of a chunk."""
-    for number, members, loss, val_acc in zip(
-        trained.chunk.numbers, trained.members, trained.loss, trained.val_acc, strict=True
+    chunk = trained.chunk
+    for number, members, loss, val, val_loss in zip(
+        chunk.numbers, trained.members, trained.loss, trained.val, trained.val_loss, strict=True
     ):
         trial = state.trials[number]
         trial.loss = np.concatenate([trial.loss, loss], axis=1)
-        trial.val_acc = _filled(np.concatenate([trial.val_acc, val_acc], axis=1))
+        trial.val = _filled(np.concatenate([trial.val, val], axis=1))
+        trial.val_loss = _filled(np.concatenate([trial.val_loss, val_loss], axis=1))
         failures = [int(member.failed_at) for member in members if member.failed_at]
         if failures:
             trial.status, trial.failed_at = "failed", min(failures)
@@ -218,11 +264,11 @@ def _record(state: State, trained: Trained, patience: int, keep: int) -> None:
             _end(state, trial, keep)
 
 
-def _filled(val_acc: np.ndarray) -> np.ndarray:
-    """Accuracies with those of epochs that early stopping left out, where parameters stay as they were."""
-    for i in range(1, val_acc.shape[1]):
-        val_acc[:, i] = np.where(np.isnan(val_acc[:, i]), val_acc[:, i - 1], val_acc[:, i])
-    return val_acc
+def _filled(measured: np.ndarray) -> np.ndarray:
+    """What was measured, with the epochs that early stopping left out, where parameters stay as they were."""
+    for i in range(1, measured.shape[1]):
+        measured[:, i] = np.where(np.isnan(measured[:, i]), measured[:, i - 1], measured[:, i])
+    return measured
 
 
 def _promote(state: State, brackets: Sequence[Bracket], stop: int, keep: int) -> None:

@@ -6,11 +6,12 @@ Whatever the study's storage is (a database, say) makes the search shared among 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxfc.config import TrainConfig
 from jaxfc.data import Dataset
+from jaxfc.search.candidates import Build, check_names
 from jaxfc.search.loop import run
-from jaxfc.search.spaces import Choice, Integers, LogUniform, Settings, Space, check_names, spell_value
+from jaxfc.search.spaces import Choice, Integers, LogUniform, Settings, Space, spell_value
 from jaxfc.search.trials import SearchResult
+from jaxfc.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import optuna
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 def optimize(
     study: "optuna.Study",
     data: Dataset,
-    config: TrainConfig,
+    build: TrainConfig | Build,
     spaces: Mapping[str, Space],
     *,
     trials: int,
     batch: int = 16,
     **options: Any,
 ) -> list[SearchResult]:
-    """Ask a study for a batch of settings, train them together, tell it their accuracies; and again.
+    """Ask a study for a batch of settings, train them together, tell it their scores; and again.
 
     Args:
-        study: an Optuna study, made with `direction="maximize"`.
+        study: an Optuna study, made with `direction="maximize"`; with `"minimize"` where less of the metric is better.
         data: the data set.
-        config: the settings that all candidates share.
+        build: as in `jaxfc.search.run`.
         spaces: a space for each name searched.
         trials: how many candidates in all.
         batch: how many to ask for at a time: the more, the faster, and the less each can learn from the others.
@@ -39,10 +40,10 @@ def optimize(
 
     Returns:
         The result of each batch. In the study, a trial that diverged is marked failed, one that was
-        stopped at a rung pruned; the accuracy after each epoch is reported as an intermediate value.
+        stopped at a rung pruned; the score after each epoch is reported as an intermediate value.
 
     Raises:
-        ValueError: a study that minimizes, no trials, or what `jaxfc.search.run` raises.
+        ValueError: a study of the wrong direction, no trials, or what `jaxfc.search.run` raises.
 
     >>> import optuna
     >>> from jaxfc import load, search
@@ -55,18 +56,26 @@ def optimize(
     """
     from optuna.study import StudyDirection
 
-    if study.direction != StudyDirection.MAXIMIZE:
-        raise ValueError('the study minimizes: make it with optuna.create_study(direction="maximize")')
+    middle = {name: space.at(0.5) for name, space in spaces.items()}
+    task = build.problem() if isinstance(build, TrainConfig) else build(middle)[1]
+    needed = StudyDirection.MAXIMIZE if task.higher else StudyDirection.MINIMIZE
+    if study.direction != needed:
+        which = "higher" if task.higher else "lower"
+        raise ValueError(
+            f"the study {study.direction.name.lower()}s, and a {which} {task.rank} is better: make it with "
+            f'optuna.create_study(direction="{needed.name.lower()}")'
+        )
     if trials < 1 or batch < 1:
         raise ValueError(f"trials={trials} and batch={batch} must be at least 1")
-    check_names(spaces)
-    return [_round(study, data, config, spaces, min(batch, trials - done), options) for done in range(0, trials, batch)]
+    if isinstance(build, TrainConfig):
+        check_names(spaces)
+    return [_round(study, data, build, spaces, min(batch, trials - done), options) for done in range(0, trials, batch)]
 
 
 def _round(
     study: "optuna.Study",
     data: Dataset,
-    config: TrainConfig,
+    build: TrainConfig | Build,
     spaces: Mapping[str, Space],
     count: int,
     options: dict[str, Any],
@@ -76,7 +85,7 @@ def _round(
 
     asked = [study.ask() for _ in range(count)]
     try:
-        found = run(data, config, [_suggested(trial, spaces) for trial in asked], **options)
+        found = run(data, build, [_suggested(trial, spaces) for trial in asked], **options)
     except BaseException:
         for trial in asked:
             study.tell(trial, state=TrialState.FAIL)
@@ -85,8 +94,8 @@ def _round(
         if mine.status in ("failed", "running"):
             study.tell(trial, state=TrialState.FAIL)
             continue
-        for epoch, accuracy in enumerate(mine.curve, start=1):
-            trial.report(float(accuracy), epoch)
+        for epoch, score in enumerate(mine.curve, start=1):
+            trial.report(float(score), epoch)
         if mine.status == "stopped":
             study.tell(trial, state=TrialState.PRUNED)
         else:

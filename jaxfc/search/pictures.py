@@ -1,4 +1,4 @@
-"""Pictures of a search: settings against accuracy, and the learning curves of all candidates."""
+"""Pictures of a search: settings against the score, and the learning curves of all candidates."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +19,20 @@ def names_of(trials: list[Trial]) -> list[str]:
     """The names of the settings that set trials apart.
 
     >>> import numpy as np
-    >>> from jaxfc.config import TrainConfig
     >>> curve = np.array([[0.5, 0.9]])
-    >>> trials = [Trial(0, {"reg": 1e-3}, TrainConfig(), 0, (2,), curve, curve)]
+    >>> trials = [Trial(0, {"reg": 1e-3}, None, 0, (2,), curve, curve, curve)]
     >>> names_of(trials)
     ['reg']
     """
     return list(dict.fromkeys(name for trial in trials for name in trial.settings))
 
 
-def parallel_coordinates(trials: list[Trial]) -> "Figure":
-    """Draw each candidate as a line through its settings to its accuracy; the brighter the better.
+def parallel_coordinates(trials: list[Trial], score: str = "accuracy") -> "Figure":
+    """Draw each candidate as a line through its settings to its score; the brighter the better.
 
     >>> import numpy as np
-    >>> from jaxfc.config import TrainConfig
     >>> curves = np.array([[[0.5, 0.9]], [[0.4, 0.7]]])
-    >>> trials = [Trial(i, {"reg": 0.1**i}, TrainConfig(), 0, (2,), c, c) for i, c in enumerate(curves)]
+    >>> trials = [Trial(i, {"reg": 0.1**i}, None, 0, (2,), c, c, c) for i, c in enumerate(curves)]
     >>> parallel_coordinates(trials).axes[0].get_title()
     '2 candidates, the best in orange'
     """
@@ -56,7 +54,7 @@ def parallel_coordinates(trials: list[Trial]) -> "Figure":
         for value, text in scale.ticks():
             axes.annotate(text, (i, value), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center",
                           bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7})  # fmt: skip
-    axes.set_xticks(range(len(names) + 1), [*names, "validation\naccuracy"])
+    axes.set_xticks(range(len(names) + 1), [*names, f"validation\n{score}"])
     axes.set(yticks=[], xlim=(-0.15, len(names) + 0.45), ylim=(-0.05, 1.05))
     axes.spines[:].set_visible(False)
     axes.grid(False)
@@ -65,13 +63,12 @@ def parallel_coordinates(trials: list[Trial]) -> "Figure":
     return figure
 
 
-def scatter(trials: list[Trial]) -> "Figure":
-    """Draw the accuracy of every candidate against each of its settings.
+def scatter(trials: list[Trial], score: str = "accuracy") -> "Figure":
+    """Draw the score of every candidate against each of its settings.
 
     >>> import numpy as np
-    >>> from jaxfc.config import TrainConfig
     >>> curves = np.array([[[0.5, 0.9]], [[0.4, 0.7]]])
-    >>> trials = [Trial(i, {"reg": 0.1**i}, TrainConfig(), 0, (2,), c, c) for i, c in enumerate(curves)]
+    >>> trials = [Trial(i, {"reg": 0.1**i}, None, 0, (2,), c, c, c) for i, c in enumerate(curves)]
     >>> scatter(trials).axes[0].get_xlabel()
     'reg'
     """
@@ -97,19 +94,18 @@ def scatter(trials: list[Trial]) -> "Figure":
         if not numeric:
             each.set_xticks(range(len(scale.options)), [spell_value(option) for option in scale.options])
             each.margins(x=0.2)
-        each.set(xlabel=name, ylabel="validation accuracy")
+        each.set(xlabel=name, ylabel=f"validation {score}")
     for each in flat[len(names) :]:
         each.axis("off")
     return figure
 
 
-def learning_curves(trials: list[Trial]) -> "Figure":
-    """Draw the validation accuracy of all candidates over the epochs, with the best marked.
+def learning_curves(trials: list[Trial], score: str = "accuracy") -> "Figure":
+    """Draw the validation score of all candidates over the epochs, with the best marked.
 
     >>> import numpy as np
-    >>> from jaxfc.config import TrainConfig
     >>> curves = np.array([[[0.5, 0.9]], [[0.4, 0.7]]])
-    >>> trials = [Trial(i, {"seed": i}, TrainConfig(), 0, (2,), c, c) for i, c in enumerate(curves)]
+    >>> trials = [Trial(i, {"seed": i}, None, 0, (2,), c, c, c) for i, c in enumerate(curves)]
     >>> learning_curves(trials).axes[0].get_title()
     'Learning curves of all candidates'
     """
@@ -128,10 +124,24 @@ def learning_curves(trials: list[Trial]) -> "Figure":
         axes.annotate(
             label, (top.best_epoch, top.score), xytext=(0, 9), textcoords="offset points", color=ORANGE, ha="center"
         )
-        axes.set_ylim(top=top.score + 0.08 * (top.score - min(t.curve.min() for t in order)) + 0.01)
-    axes.set(xlabel="epoch", ylabel="validation accuracy", title="Learning curves of all candidates")
+        _focus(axes, order)
+    axes.set(xlabel="epoch", ylabel=f"validation {score}", title="Learning curves of all candidates")
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
+
+
+def _focus(axes: Any, order: list[Trial]) -> None:
+    """Limit an axis to what can be told apart: a candidate that went astray would flatten all others."""
+    ends = np.array([t.score for t in order])
+    best, rest = ends[0], np.concatenate([t.curve for t in order])
+    worst = rest.min() if order[0].higher else rest.max()
+    if order[0].higher and worst < 0:  # an R² has no least value
+        worst = max(worst, min(0.0, float(np.median(ends))) - 1)
+    elif not order[0].higher:
+        worst = min(worst, 10 * float(np.median(ends)))
+    margin = 0.08 * (best - worst) + (0.01 if order[0].higher else -0.01 * abs(best))
+    top, bottom = best + margin, worst - 0.05 * (best - worst)
+    axes.set_ylim(min(top, bottom), max(top, bottom))
 
 
 def _colours(order: list[Trial]) -> Any:

@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import io
+import math
 from collections.abc import Mapping
 from string import Template
 from typing import Any
@@ -22,21 +23,23 @@ def table(trials: list[Trial], digits: int = 12) -> tuple[list[str], list[list[A
     """
     names = names_of(trials)
     rungs = sorted({rung for trial in trials for rung in trial.rungs})
+    metric = f"val_{trials[0].metric}" if trials else "val"
     brackets = ["bracket"] if any(trial.bracket for trial in trials) else []
-    head = ["trial", *names, *brackets, "status", "failed_at", "epochs", "best_epoch", "val_acc"]
-    head += [f"val_acc_at_{rung}" for rung in rungs] if len(rungs) > 1 else []
+    head = ["trial", *names, *brackets, "status", "failed_at", "epochs", "best_epoch", metric, "val_loss"]
+    head += [f"{metric}_at_{rung}" for rung in rungs] if len(rungs) > 1 else []
     rows = []
     for trial in trials:
         row: list[Any] = [trial.number, *(spell_value(trial.settings.get(name), digits) for name in names)]
         row += [trial.bracket] if brackets else []
-        row += [trial.status, trial.failed_at, trial.epochs, trial.best_epoch or None, _accuracy(trial.score)]
-        row += [_accuracy(trial.at_rung(rung)) for rung in rungs] if len(rungs) > 1 else []
+        row += [trial.status, trial.failed_at, trial.epochs, trial.best_epoch or None, _rounded(trial.score)]
+        row += [_rounded(trial.rank[1])]
+        row += [_rounded(trial.at_rung(rung)) for rung in rungs] if len(rungs) > 1 else []
         rows.append(row)
     return head, rows
 
 
-def _accuracy(value: float) -> str | None:
-    return f"{value:.4f}" if value == value else None
+def _rounded(value: float) -> str | None:
+    return f"{value:.4f}" if math.isfinite(value) else None
 
 
 def trials_csv(trials: list[Trial]) -> str:

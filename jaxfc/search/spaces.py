@@ -8,19 +8,15 @@ change none of the draws there were.
 import itertools
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from jaxfc.config import TrainConfig
 from jaxfc.errors import check_number, unknown_name
 
 Settings = dict[str, Any]
-
-FIXED = ("data", "data_dir", "label", "num_train", "mirror", "epochs", "patience")
-NAMES = tuple(f.name for f in fields(TrainConfig) if f.name not in FIXED)
 
 
 @runtime_checkable
@@ -204,18 +200,17 @@ def sample(spaces: Mapping[str, Space], trials: int, *, seed: int = 0, first: in
     """Draw settings at random.
 
     Args:
-        spaces: a space for each name; names are those of `TrainConfig`'s fields.
+        spaces: a space for each name: of a `TrainConfig`'s field, or whatever your own `build` takes.
         trials: how many.
         seed: of the draws.
         first: the number of the first trial: those from 10 on are the same whether or not 0 to 9 are drawn.
 
     Raises:
-        ValueError: no trials, an unknown name (the nearest is named), or one that cannot be searched.
+        ValueError: no trials.
 
     >>> sample({"learning_rate": loguniform(1e-4, 1e-1), "hidden": choice((64,), (64, 64))}, 2)
     [{'learning_rate': 0.00535513099707, 'hidden': (64, 64)}, {'learning_rate': 0.0108572387011, 'hidden': (64, 64)}]
     """
-    check_names(spaces)
     if trials < 1:
         raise ValueError(f"trials={trials} must be at least 1")
     check_number("seed", seed, low=0)
@@ -233,27 +228,17 @@ def grid(spaces: Mapping[str, Space]) -> list[Settings]:
     """All combinations of the spaces' values, the last name varying fastest.
 
     Raises:
-        ValueError: a space without a finite number of values; or a name as in `sample`.
+        ValueError: a space without a finite number of values.
 
     >>> grid({"learning_rate": logspace(0.001, 0.01, 2), "seed": seeds(2)})[1]
     {'learning_rate': 0.001, 'seed': 1}
     """
-    check_names(spaces)
     for name, space in spaces.items():
         if not hasattr(space, "options"):
             raise ValueError(f"{name}: a grid needs choice, integers, seeds, linspace or logspace, not {spell(space)}")
     return [
         dict(zip(spaces, values, strict=True)) for values in itertools.product(*(s.options for s in spaces.values()))
     ]
-
-
-def check_names(names: Mapping[str, Any] | Sequence[str]) -> None:
-    """Raise unless every name is that of a setting that can be searched."""
-    for name in names:
-        if name in FIXED:
-            raise ValueError(f"{name} cannot be searched: it is the same for all candidates")
-        if name not in NAMES:
-            raise unknown_name("setting", name, NAMES)
 
 
 def _check_bounds(kind: str, low: float | int, high: float | int) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxfc import checkpoint
+from jaxfc.artifacts import checkpoint
 from jaxfc.search.candidates import Group
-from jaxfc.search.chunks import member_shape
-from jaxfc.search.population import Member
+from jaxfc.search.population import Member, member_shape
 from jaxfc.search.trials import Trial
-from jaxfc.step import Best
+from jaxfc.training.program import Best
 
 KIND = "jaxfc search"
 STATUSES = ("running", "finished", "stopped", "patience", "failed")
@@ -70,7 +69,8 @@ class Storage:
                     "status": np.int32(STATUSES.index(t.status)),
                     "failed_at": np.int32(t.failed_at or 0),
                     "loss": t.loss,
-                    "val_acc": t.val_acc,
+                    "val": t.val,
+                    "val_loss": t.val_loss,
                 }
                 for t in state.trials
                 if t.epochs
@@ -93,20 +93,23 @@ class Storage:
             return
         tensors, metadata = checkpoint.read(self.path, kind=KIND)
         self._compare(json.loads(metadata["search"]))
-        shapes = {number: shape for group in groups for shape in [member_shape(group)] for number in group.numbers}
+        shapes = {}
+        for group in groups:
+            shape = member_shape(group.recipe, next(iter(group.numbers.values()))[0])
+            shapes |= dict.fromkeys(group.numbers, shape)
         for trial in state.trials:
             trial_tensors = _under(tensors, f"trials.{trial.number}.")
             if trial_tensors:
                 trial.status = STATUSES[int(trial_tensors["status"])]
                 trial.failed_at = int(trial_tensors["failed_at"]) or None
-                trial.loss, trial.val_acc = trial_tensors["loss"], trial_tensors["val_acc"]
+                trial.loss, trial.val, trial.val_loss = (trial_tensors[name] for name in ("loss", "val", "val_loss"))
             for name, where, shape in (
                 ("members", state.members, shapes[trial.number]),
                 ("kept", state.kept, shapes[trial.number].best),
             ):
                 mine = _under(tensors, f"{name}.{trial.number}.")
                 if mine:
-                    like = [shape] * len(trial.val_acc)
+                    like = [shape] * len(trial.val)
                     where[trial.number] = jax.tree.map(np.asarray, checkpoint.restore(mine, like, self.path))
 
     def _compare(self, theirs: dict[str, Any]) -> None:

@@ -8,15 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxfc.config import TrainConfig
+from jaxfc.artifacts.ensemble import Ensemble
+from jaxfc.artifacts.model import Model
+from jaxfc.artifacts.predictor import About
 from jaxfc.data import Dataset
-from jaxfc.ensemble import Ensemble
-from jaxfc.model import Model
-from jaxfc.network import FCNet, Params, Stats
+from jaxfc.search.candidates import Blueprint
+from jaxfc.search.folds import Fold
 from jaxfc.search.spaces import Settings
-from jaxfc.step import Best
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.program import Best
 
 Status = Literal["running", "finished", "stopped", "patience", "failed"]
+Curves = Float[np.ndarray, "folds epochs"]
 
 
 @dataclass
@@ -26,63 +29,96 @@ class Trial:
     Args:
         number: its number, from 0.
         settings: what sets it apart.
-        config: its whole configuration: `jaxfc.fit` of it gives the same training.
+        config: its whole configuration, where the search was given one: `jaxfc train` of it is the same training.
         bracket: the number of its bracket.
         rungs: the epochs at which its bracket is measured.
+        loss: the mean loss of each epoch, by fold.
+        val: the score on the fold's validation rows after each epoch.
+        val_loss: and the loss there.
+        metric: the metric that the score is of.
+        higher: whether more of it is better.
         status: `"running"`; `"finished"`; `"stopped"` at a rung; `"patience"`: stopped early; `"failed"`: diverged.
         failed_at: the iteration, from 1, whose loss was not finite.
-        loss: the mean loss of each epoch, by fold.
-        val_acc: the accuracy on the fold's validation rows after each epoch.
 
     >>> curve = np.array([[0.5, 0.9, 0.8]])
-    >>> trial = Trial(0, {}, TrainConfig(), 0, (1, 3), loss=curve, val_acc=curve)
+    >>> trial = Trial(0, {}, None, 0, (1, 3), loss=curve, val=curve, val_loss=curve)
     >>> trial.score, trial.best_epoch, trial.at_rung(1)
     (0.9, 2, 0.5)
     """
 
     number: int
     settings: Settings
-    config: TrainConfig
+    config: TrainConfig | None
     bracket: int
     rungs: tuple[int, ...]
-    loss: Float[np.ndarray, "folds epochs"]
-    val_acc: Float[np.ndarray, "folds epochs"]
+    loss: Curves
+    val: Curves
+    val_loss: Curves
+    metric: str = "acc"
+    higher: bool = True
     status: Status = "running"
     failed_at: int | None = None
+    _found: dict[int, tuple[int, float, float]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def epochs(self) -> int:
         """The number of epochs trained."""
-        return self.val_acc.shape[1]
+        return self.val.shape[1]
 
     @property
     def curve(self) -> Float[np.ndarray, " epochs"]:
-        """The validation accuracy after each epoch, the mean over folds."""
-        return self.val_acc.mean(axis=0)
+        """The validation score after each epoch, the mean over folds."""
+        return self.val.mean(axis=0)
+
+    @property
+    def val_acc(self) -> Curves:
+        """`val` by the name it has in a classification."""
+        return self.val
+
+    def _best(self, epochs: int) -> int | None:
+        """The best of the first epochs, from 0; of equals, that of the least validation loss."""
+        epochs = min(epochs, self.epochs)
+        if self.status == "failed" or not epochs:
+            return None
+        if epochs not in self._found:  # what was measured stays; trials are ranked again after every chunk
+            curve = self.curve[:epochs] if self.higher else -self.curve[:epochs]
+            losses = self.val_loss.mean(axis=0)[:epochs]
+            worst = np.where(np.isnan(curve), np.inf, -curve), np.nan_to_num(losses, nan=np.inf)
+            best = int(np.lexsort(worst[::-1])[0])
+            self._found[epochs] = best, float(self.curve[best]), float(losses[best])
+        return self._found[epochs][0]
 
     @property
     def score(self) -> float:
         """The best of the curve; NaN for a trial that failed or has not begun."""
-        return float(self.curve.max()) if self.epochs and self.status != "failed" else float("nan")
+        return float("nan") if self._best(self.epochs) is None else self._found[self.epochs][1]
 
     @property
     def best_epoch(self) -> int:
         """The epoch of the score, from 1; 0 where there is none."""
-        return int(np.argmax(self.curve)) + 1 if self.score == self.score else 0
+        best = self._best(self.epochs)
+        return 0 if best is None or self.score != self.score else best + 1
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """What trials are sorted by, the best first: score, validation loss at that epoch, number."""
+        loss = self._found[self.epochs][2] if self.best_epoch else float("inf")
+        return -self.score if self.higher else self.score, loss, self.number
 
     def at_rung(self, epochs: int) -> float:
         """The best of the curve up to so many epochs; NaN if it was not trained that far."""
-        return float(self.curve[:epochs].max()) if self.status != "failed" and self.epochs >= epochs else float("nan")
+        best = self._best(epochs) if self.epochs >= epochs else None
+        return float("nan") if best is None else self._found[epochs][1]
 
 
 def ranked(trials: list[Trial]) -> list[Trial]:
-    """Trials that have a score, the best first; the earlier of equals.
+    """Trials that have a score, the best first; of equals that of the least loss, then the earlier one.
 
-    >>> trials = [Trial(i, {}, TrainConfig(), 0, (1,), x, x) for i, x in enumerate(np.array([[[0.5]], [[0.9]]]))]
+    >>> trials = [Trial(i, {}, None, 0, (1,), x, x, x) for i, x in enumerate(np.array([[[0.5]], [[0.9]]]))]
     >>> [trial.number for trial in ranked(trials)]
     [1, 0]
     """
-    return sorted((t for t in trials if t.score == t.score), key=lambda t: (-t.score, t.number))
+    return sorted((t for t in trials if t.score == t.score), key=lambda t: t.rank)
 
 
 @dataclass
@@ -91,11 +127,12 @@ class SearchResult:
 
     Args:
         trials: all trials, by number.
-        nets: the network of each.
+        blueprints: what each is: network, task, rule …
         programs: how many compiled programs it took; a process compiles each once.
         groups: how many groups of candidates they serve.
         kept: for the best trials, their best parameters on each fold.
         data: the data.
+        folds: the folds.
         interrupted: Ctrl-C ended it before its end.
 
     >>> from jaxfc import load, search
@@ -106,16 +143,17 @@ class SearchResult:
     """
 
     trials: list[Trial]
-    nets: list[FCNet]
+    blueprints: list[Blueprint]
     programs: int
     groups: int
     kept: dict[int, list[Best]]
     data: Dataset = field(repr=False)
+    folds: list[Fold] = field(repr=False)
     interrupted: bool = False
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest validation accuracy.
+        """The trial with the best validation score.
 
         Raises:
             ValueError: none has one.
@@ -131,13 +169,13 @@ class SearchResult:
         Raises:
             ValueError: no trial succeeded; or they were trained on folds, and there are several models.
         """
-        kept = self.kept[self.best.number]
-        if len(kept) > 1:
-            raise ValueError(f"trained on {len(kept)} folds: use ensemble(1), or train best.config on all rows")
-        return Model.of(self.nets[self.best.number], *self._arrays(kept[0]), self.data)
+        models = self._models(self.best.number)
+        if len(models) > 1:
+            raise ValueError(f"trained on {len(models)} folds: use ensemble(1), or train best.config on all rows")
+        return models[0]
 
     def ensemble(self, count: int) -> Ensemble:
-        """The mean of the `count` best trials' probabilities (of all their folds), as one model.
+        """The mean of the `count` best trials' predictions (of all their folds), as one model.
 
         Raises:
             ValueError: more than were kept; see `keep` of `jaxfc.search.run`.
@@ -148,9 +186,15 @@ class SearchResult:
             raise ValueError(
                 f"ensemble of {count}: {len(self.kept)} trials' parameters were kept; search with keep={count}"
             )
-        members = [(self.nets[t.number], *self._arrays(best)) for t in order for best in self.kept[t.number]]
-        return Ensemble.of(members, self.data)
+        return Ensemble.of([model for t in order for model in self._models(t.number)])
 
-    @staticmethod
-    def _arrays(best: Best) -> tuple[Params, Stats]:
-        return jax.tree.map(jnp.asarray, (best.params, best.stats))
+    def _models(self, number: int) -> list[Model]:
+        """A trial's models, one for each fold."""
+        mine, weights = self.blueprints[number], self.data.weights("train")
+        about = About.of(self.data, mine.settings.augmentations(self.data))
+        models = []
+        for fold, best in zip(self.folds, self.kept[number], strict=True):
+            task = mine.task.fitted(self.data.y_train[fold.rows], None if weights is None else weights[fold.rows])
+            params, stats = jax.tree.map(jnp.asarray, (best.params, best.stats))
+            models.append(Model(mine.net, params, stats, fold.normalizer, about, task))
+        return models

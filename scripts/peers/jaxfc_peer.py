@@ -1,15 +1,14 @@
-"""jaxfc: steps by `train_epochs`, whole runs by `fit`."""
+"""jaxfc: steps by `train_program`, whole runs by `fit`."""
 
 from contextlib import nullcontext
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxfc
+from jaxfc.layers.vjp import plain_autodiff
 from jaxfc.optim import rule
-from jaxfc.train import Best, DeviceData, train_epochs
-from jaxfc.vjp import plain_autodiff
+from jaxfc.training.program import NEVER, DeviceData, Recipe, begin, train_program
 from peers import Outcome
 from peers.work import Data, Work
 
@@ -30,7 +29,7 @@ class Jaxfc:
             reg=work.reg or None,
             weight_scale=work.weight_scale or "he",
         )
-        self.rule = rule(work.rule)
+        self.task, self.rule = jaxfc.Classification(), rule(work.rule)
         self.hyper = {"learning_rate": work.learning_rate}
         normalizer = jaxfc.Normalizer(data.mean, data.scale)
         if work.whole_run:
@@ -39,19 +38,16 @@ class Jaxfc:
                 work.dataset, data.x, data.y, data.x_val, data.y_val, None, None, names, normalizer
             )
         else:
-            # `train_epochs` measures accuracies after each epoch. Where steps alone are timed, on a row each.
-            arrays = (data.x, data.y, np.zeros(1, np.int32), data.x_val[:1], data.y_val[:1])
-            self.data = jax.block_until_ready(
-                DeviceData(jax.tree.map(jnp.asarray, normalizer), *map(jnp.asarray, arrays))
-            )
+            # `train_program` measures after each epoch. Where steps alone are timed, on a row each.
+            rows = (data.x, data.y, None, data.x_val[:1], data.y_val[:1], None, np.zeros(1, np.int32))
+            self.data = jax.block_until_ready(jax.device_put(DeviceData(normalizer, *rows, jax.random.key(0))))
 
     def start(self) -> None:
         """Draw new parameters; `fit` draws its own."""
         if self.work.whole_run:
             return
-        self.state = jaxfc.init_state(self.net, self.rule, jax.random.key(0), **self.hyper)
-        copy = jax.tree.map(jnp.copy, (self.state.params, self.state.stats))
-        self.best = jax.block_until_ready(Best(*copy, jnp.float32(-1), jnp.int32(0)))
+        state = jaxfc.init_state(self.net, self.rule, jax.random.key(0), **self.hyper)
+        self.progress = jax.block_until_ready(begin(state))
 
     def train(self, plans: np.ndarray) -> Outcome:
         """Train on, by a single compiled program; or run `fit`, which plans by itself."""
@@ -69,7 +65,8 @@ class Jaxfc:
                     progress=False,
                 )
                 return Outcome(result.loss_history, float(result.val_acc_history[-1]))
-            self.state, self.best, losses, _ = jax.block_until_ready(
-                train_epochs(self.net, self.rule, self.state, self.best, self.data, plans, np.int32(1))
+            numbers = map(np.int32, (1, len(plans), NEVER))
+            self.progress, losses, _ = jax.block_until_ready(
+                train_program(Recipe(self.rule), self.net, self.task, self.progress, self.data, plans, *numbers)
             )
         return Outcome(np.asarray(losses).ravel())

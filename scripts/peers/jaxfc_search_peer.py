@@ -3,7 +3,6 @@
 import numpy as np
 
 import jaxfc
-from jaxfc.config import TrainConfig
 from peers import Outcome
 from peers.work import Data, Work
 
@@ -16,7 +15,7 @@ class JaxfcSearch:
         names = tuple(map(str, range(data.dims[1])))
         normalizer = jaxfc.Normalizer(data.mean, data.scale)
         self.data = jaxfc.Dataset(work.dataset, data.x, data.y, data.x_val, data.y_val, None, None, names, normalizer)
-        self.config = TrainConfig(
+        self.config = jaxfc.TrainConfig(
             hidden=work.hidden_dims, update_rule=work.rule, batch_size=work.batch_size, epochs=work.epochs
         )
 

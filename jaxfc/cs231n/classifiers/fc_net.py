@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxfc import network
+from jaxfc import objective
+from jaxfc.artifacts.files import write_atomically
 from jaxfc.cs231n.bridge import compiled, refuse
 from jaxfc.cs231n.layer_utils import *  # noqa: F403 (notebooks rely on it)
 from jaxfc.cs231n.layer_utils import __all__ as _layer_utils
@@ -20,8 +21,7 @@ from jaxfc.cs231n.layers import *  # noqa: F403
 from jaxfc.cs231n.layers import __all__ as _layers
 from jaxfc.cs231n.layers import check_labels
 from jaxfc.cs231n.packing import packing
-from jaxfc.files import write_atomically
-from jaxfc.network import FCNet, RunningStats
+from jaxfc.networks import FCNet, RunningStats
 
 __all__ = ["FullyConnectedNet", "TwoLayerNet", *_layers, *_layer_utils]
 
@@ -288,14 +288,14 @@ class Programs:
         return replace(self.structure, **given)
 
     def _scores(self, numbers: Any, layers: Any, stats: Any, x: Any) -> Any:
-        return network.apply(self._net(numbers), layers, stats, x)[0].astype(x.dtype)
+        return self._net(numbers).apply(layers, stats, x)[0].astype(x.dtype)
 
     def _classes(self, numbers: Any, layers: Any, stats: Any, x: Any, rows: Any) -> Any:
-        return network.predict(self._net(numbers), layers, stats, x[rows])
+        return self._scores(numbers, layers, stats, x[rows]).argmax(axis=1)
 
     def value_and_grad(self, numbers: Any, layers: Any, stats: Any, x: Any, y: Any, masks: Any) -> tuple:
         """The loss, its gradients, and the new running statistics."""
-        gradient = jax.value_and_grad(network.loss, argnums=1, has_aux=True)
+        gradient = jax.value_and_grad(objective.loss, argnums=1, has_aux=True)
         (loss, stats), grads = gradient(self._net(numbers), layers, stats, x, y, masks)
         return loss, grads, stats
 

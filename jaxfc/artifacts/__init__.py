@@ -1,0 +1,1 @@
+"""What training leaves behind: checkpoints, models, ensembles, all as safetensors."""

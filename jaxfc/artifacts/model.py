@@ -1,0 +1,126 @@
+"""A trained network with all that is needed to use it, and its file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+from jaxtyping import Float
+
+from jaxfc.artifacts import checkpoint
+from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
+from jaxfc.data import Dataset, Normalizer
+from jaxfc.description import describe, restore
+from jaxfc.networks import Network
+from jaxfc.networks.contract import Params, Stats, shapes
+from jaxfc.tasks import Classification, Task
+
+KIND = "jaxfc model"
+
+
+@dataclass(frozen=True)
+class Model(Predictor):
+    """A network with its parameters, its task, the normalizer of its inputs and the names of its classes.
+
+    It takes inputs as the data set had them (uint8 images, a table's numbers), and never holds
+    training data.
+
+    Args:
+        net: the network.
+        params: its parameters.
+        stats: its running statistics.
+        normalizer: applied to inputs first.
+        about: what its inputs and targets are.
+        task: the task it was trained for.
+
+    >>> from jaxfc import FCNet, fit, load
+    >>> data = load("digits")
+    >>> net = FCNet(64, (32,), 10)
+    >>> model = fit(net, "adam", data, epochs=1, verbose=False).model(data)
+    >>> model.predict_proba(data.x_test[:3]).shape
+    (3, 10)
+    """
+
+    kind: ClassVar[str] = KIND
+    net: Network
+    params: Params
+    stats: Stats
+    normalizer: Normalizer
+    about: About
+    task: Task = Classification()  # noqa: RUF009 (it is immutable)
+
+    @classmethod
+    def of(
+        cls,
+        net: Network,
+        params: Params,
+        stats: Stats,
+        data: Dataset,
+        *,
+        task: Task = Classification(),  # noqa: B008
+        augmentations: tuple = (),
+    ) -> "Model":
+        """Join parameters with what the data set knows."""
+        return cls(net, params, stats, data.normalizer, About.of(data, augmentations), task)
+
+    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+        return predictions(self.net, self.task, self.params, self.stats, self.normalizer, x, self.copied(key), key)
+
+    def _tree(self) -> dict[str, Any]:
+        return {"layers": self.params, "normalizer": self.normalizer, "stats": self.stats}
+
+    def _description(self) -> dict[str, Any]:
+        return {"net": describe(self.net), "task": describe(self.task)}
+
+    @classmethod
+    def load(cls, path: str | Path, known: Iterable[Any] = ()) -> "Model":
+        """Read a model that `save` wrote.
+
+        Args:
+            path: the file.
+            known: your own classes and functions that it names (a network, a task, an activation): a file
+                never names code to import.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FormatError: the file is corrupted, truncated, no model of this library, or names what is not in `known`.
+            PrecisionError: it is a float64 model, and JAX's 64-bit mode is off.
+        """
+        tensors, metadata = checkpoint.read(path, kind=KIND)
+        with guarded(path, "model"):
+            values = cls.metadata(metadata)
+            net, task = _restored(values, library_and(known))
+            params, stats = shapes(net)
+            normalizer = Normalizer(tensors["normalizer.mean"], tensors["normalizer.scale"])
+            like = {"layers": params, "normalizer": normalizer, "stats": stats}
+            tree = checkpoint.restore(tensors, like, path)
+            about = About.restored(values, library_and(known))
+            return cls(net, tree["layers"], tree["stats"], tree["normalizer"], about, task)
+
+    @property
+    def num_members(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def first_weights(self) -> jax.Array | None:
+        """The weights that multiply the inputs, `(in, out)`, where the network says which these are."""
+        shape = getattr(self.net, "first_shape", None)
+        return next((leaf for leaf in jax.tree.leaves(self.params) if leaf.shape == shape), None)
+
+
+def _restored(values: Mapping[str, Any], known: list[Any]) -> tuple[Network, Task]:
+    net, task = of_version_0_1(values["net"]) if "type" not in values["net"] else (values["net"], values["task"])
+    return restore(net, known), restore(task, known)
+
+
+def of_version_0_1(net: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The descriptions of network and task that version 0.1 wrote as one, of a network alone.
+
+    >>> of_version_0_1({"input_dim": 4, "num_classes": 3, "label_smoothing": 0.0})[1]
+    {'type': 'Classification', 'label_smoothing': 0.0}
+    """
+    net = {"type": "FCNet", **net}
+    net["output_dim"] = net.pop("num_classes")
+    return net, {"type": "Classification", "label_smoothing": net.pop("label_smoothing")}

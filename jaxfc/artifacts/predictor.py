@@ -1,0 +1,251 @@
+"""What a model and an ensemble share: predicting rows that are not normalized yet, measuring, and their file."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from jaxfc.artifacts import checkpoint
+from jaxfc.data import Dataset, Normalizer, as_device_rows, augment, check_inputs
+from jaxfc.description import describe, restore
+from jaxfc.errors import FormatError, PrecisionError
+from jaxfc.networks import NETWORKS, Network, apply
+from jaxfc.networks.contract import dtype
+from jaxfc.objective import ROWS
+from jaxfc.tasks import TASKS, Task
+
+Rows = Num[np.ndarray, "rows features"]
+
+
+class About(NamedTuple):
+    """What a model's inputs and targets are.
+
+    Args:
+        targets: the kind of targets, as in `jaxfc.Dataset`.
+        classes: the classes' or labels' names.
+        image_shape: `(height, width)` or `(channels, height, width)` where rows are images.
+        feature_names: the columns' names where rows come from a table.
+        target_names: the names of what is predicted by regression.
+        augmentations: those trained with.
+        num_targets: how many there are; 0 for as many as classes.
+
+    >>> from jaxfc import load
+    >>> About.of(load("digits")).image_shape
+    (8, 8)
+    """
+
+    targets: str = "classes"
+    classes: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    target_names: tuple[str, ...] | None = None
+    augmentations: tuple[Callable, ...] = ()
+    num_targets: int = 0
+
+    @classmethod
+    def of(cls, data: Dataset, augmentations: tuple = ()) -> "About":
+        """What a data set knows."""
+        names = (data.image_shape, data.feature_names, data.target_names)
+        return cls(data.targets, data.classes, *names, tuple(augmentations), data.num_outputs)
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any], known: list[Any]) -> "About":
+        """What a file's metadata have of it."""
+        about = cls(**{name: restore(values[name], known) for name in cls._fields if name in values})
+        for name in ("classes", "image_shape", "feature_names", "target_names"):
+            if not isinstance(getattr(about, name), tuple | None):
+                raise TypeError(f"{name} is {getattr(about, name)!r}, and no list")
+        return about
+
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what is predicted."""
+        return self.classes or self.target_names or ()
+
+
+class Predictor:
+    """A predictor of rows that are not normalized yet.
+
+    >>> from jaxfc import Model
+    >>> issubclass(Model, Predictor)
+    True
+    """
+
+    kind: ClassVar[str]
+    net: Network
+    task: Task
+    about: About
+
+    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+        """Predictions for rows that were checked, no more than `ROWS`; with a key, for augmented ones."""
+        raise NotImplementedError
+
+    def _tree(self) -> dict[str, Any]:
+        """Its arrays."""
+        raise NotImplementedError
+
+    def _description(self) -> dict[str, Any]:
+        """What its file says of its networks and tasks."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' or labels' names."""
+        return self.about.classes
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """`(height, width)` or `(channels, height, width)` where rows are images."""
+        return self.about.image_shape
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The columns' names where rows come from a table."""
+        return self.about.feature_names
+
+    def prediction(self, x: Rows, *, copies: int = 0) -> Float[np.ndarray, "rows predictions"]:
+        """The task's predictions: probabilities, or values in the target's own units.
+
+        Args:
+            x: rows as the data set had them.
+            copies: average over so many augmented copies of each row, drawn as in training, beside the row itself.
+
+        Raises:
+            ValueError: not `(rows, net.input_dim)`, no rows, a NaN or infinite value; or copies, and the
+                model was trained without augmentations of inputs.
+        """
+        check_inputs(x, what="inputs", features=self.net.input_dim)
+        x = as_device_rows(x, what="inputs", wide=jax.config.jax_enable_x64, learned=False)
+        if copies < 0 or (copies and not self.copied(object())):
+            raise ValueError(f"copies={copies}: the model was trained without augmentations to draw copies by; use 0")
+        # The last chunk is padded, so that a large input compiles one program.
+        size = min(len(x), ROWS)
+        parts = []
+        for start in range(0, len(x), size):
+            chunk = x[start : start + size]
+            padded = np.pad(chunk, ((0, size - len(chunk)), (0, 0)))
+            keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
+            parts.append(sum(np.asarray(self._predictions(padded, key)) for key in keys) / len(keys))
+        return np.concatenate(parts)[: len(x)]
+
+    def copied(self, key: Any) -> tuple[Callable, ...]:
+        """The augmentations that copies are drawn by: those that leave targets as they are."""
+        if key is None:
+            return ()
+        return tuple(each for each in self.about.augmentations if not getattr(each, "mixes", False))
+
+    def predict_proba(self, x: Rows, *, copies: int = 0) -> Float[np.ndarray, "rows classes"]:
+        """Probabilities of classes or labels; `prediction` by its usual name."""
+        return self.prediction(x, copies=copies)
+
+    def predict(self, x: Rows, *, copies: int = 0) -> Num[np.ndarray, "rows *outputs"]:
+        """Answers: the most probable class's index (its name is `classes[index]`), labels, or values.
+
+        Raises:
+            ValueError: as `prediction`.
+        """
+        return np.asarray(self.task.answer(self.prediction(x, copies=copies)))
+
+    def evaluate(
+        self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None, *, copies: int = 0
+    ) -> dict[str, float]:
+        """All metrics of the task, by name; see `jaxfc.metrics`.
+
+        Raises:
+            ValueError, TypeError: as `prediction`; targets that do not fit.
+        """
+        self.check_targets(x, y)
+        return self.task.measure(self.prediction(x, copies=copies), y, weights)
+
+    def accuracy(self, x: Rows, y: Num[np.ndarray, "rows *classes"]) -> float:
+        """The fraction of rows whose most probable class is the label.
+
+        Raises:
+            ValueError: as `prediction`; labels of another shape or out of range; no classification.
+            TypeError: labels that are not integers.
+        """
+        if self.about.targets != "classes":
+            raise ValueError(f"accuracy is for classes; this model predicts {self.about.targets}: use evaluate(x, y)")
+        self.check_targets(x, y)
+        return float(np.mean(self.predict(x) == (y if y.ndim == 1 else y.argmax(axis=1))))
+
+    def check_targets(self, x: Rows, y: Any) -> None:
+        """Raise unless targets fit the rows and the model."""
+        from jaxfc.data import check_examples
+
+        about = self.about
+        how = {"features": self.net.input_dim, "targets": about.targets}
+        check_examples(x, y, about.num_targets or len(about.classes), what="examples", **how)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as safetensors, atomically; metadata hold what is no array, as JSON.
+
+        Of a model, tensors are `layers.0.w` `(in, out)`, `layers.0.b` … (the paths of the parameters' tree),
+        `stats.0.mean` …, `normalizer.mean` and `normalizer.scale`; of an ensemble, `parts.0.params.0.w`
+        `(members, in, out)` and so on.
+
+        Raises:
+            OSError: the file cannot be written; what stood there before is untouched.
+        """
+        about = {name: describe(value) for name, value in self.about._asdict().items()}
+        checkpoint.save(path, self._tree(), {checkpoint.FORMAT: self.kind, **self._description(), **about})
+
+    @staticmethod
+    def metadata(text: Mapping[str, str]) -> dict[str, Any]:
+        """A file's metadata, from JSON."""
+        values = {name: value for name, value in text.items() if not name.startswith("jaxfc.")}
+        # A text alone is kept as it is.
+        return {name: value if name == "targets" else json.loads(value) for name, value in values.items()}
+
+
+def library_and(known: Iterable[Any]) -> list[Any]:
+    """The classes and functions that a file may name: the library's, and those handed over.
+
+    >>> library_and([jnp.sin])[-1] is jnp.sin
+    True
+    """
+    return [*NETWORKS, *TASKS.values(), Normalizer, *augment.BUILT_IN, *known]
+
+
+@contextmanager
+def guarded(path: str | Path, kind: str) -> Iterator[None]:
+    """Turn what is wrong with a file's contents into a `FormatError`.
+
+    >>> with guarded("m.safetensors", "model"):
+    ...     {}["net"]
+    Traceback (most recent call last):
+    jaxfc.errors.FormatError: m.safetensors holds no usable model ('net'): restore it from a copy
+    """
+    try:
+        yield
+    except PrecisionError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path} holds no usable {kind} ({error}): restore it from a copy") from error
+
+
+@partial(jax.jit, static_argnames="augmentations")
+def predictions(
+    net: Network, task: Task, params: Any, stats: Any, normalizer: Normalizer, x: Any, augmentations: tuple, key: Any
+) -> Float[Array, "rows predictions"]:
+    """Predictions for rows as stored, or for augmented copies of them.
+
+    >>> from jaxfc import Classification, FCNet, init, load
+    >>> data, net = load("digits"), FCNet(64, (), 10)
+    >>> params, stats = init(net, jax.random.key(0))
+    >>> predictions(net, Classification(), params, stats, data.normalizer, data.x_test[:3], (), None).shape
+    (3, 10)
+    """
+    if augmentations:
+        blank = jnp.zeros(len(x))
+        whole = {"normalize": lambda x: normalizer(x, dtype(net)), "soften": lambda y: y}
+        x, _ = augment.augment(augmentations, key, x, blank, **whole)
+    else:
+        x = normalizer(x, dtype(net))
+    return task.decode(apply(net, params, stats, x)[0])

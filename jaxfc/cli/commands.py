@@ -1,0 +1,172 @@
+"""The commands, each with its flags."""
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jaxfc.cli.flags import CandidateFlags, config_of, flags_of
+from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.runs import CONFIG
+
+
+class Plain:
+    """A command whose defaults are its fields'."""
+
+    def defaults(self) -> "Plain | None":
+        """What the defaults of the command are, where its arguments say so."""
+        return None
+
+
+@dataclass(frozen=True)
+class Train(Plain):
+    """Train a network, and keep it, its curves and a checkpoint in a run folder."""
+
+    config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    out: Path | None = None
+    """Run folder (default: the first free of runs/NAME-1, runs/NAME-2 …)."""
+    resume: bool = False
+    """Go on with the run in --out, with the settings it was begun with."""
+    extend: int | None = None
+    """With --resume: go on to so many epochs in all, more than the run was planned for."""
+    progress: bool = True
+    """Show a progress bar, where the output is a terminal."""
+
+    def defaults(self) -> "Train | None":
+        """Those of the run to be gone on with."""
+        return Train(TrainConfig.from_json(_out(self.out) / CONFIG)) if self.resume else None
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.training import runs
+
+        out = self.out or runs.new_folder(self.config.data)
+        progress = None if self.progress else False
+        runs.train(self.config, out, resume=self.resume, extend=self.extend, progress=progress)
+
+
+def _out(out: Path | None) -> Path:
+    if out is None:
+        raise ValueError("--resume needs the run folder: add --out RUN")
+    return out
+
+
+@dataclass(frozen=True)
+class Search(Plain):
+    """Train many networks at once, and find, train and show the best.
+
+    Any setting can be searched. In place of its value write a space: loguniform:1e-4:1e-1, uniform:0.3:0.5,
+    integers:1:9, choice:relu,tanh, seeds:5, linspace:0.3:0.5:3, logspace:1e-4:1e-2:5. Widths of hidden layers
+    are joined by x: --hidden choice:100,200x100. With no space, learning rate, L2 strength and dropout are
+    searched; and with --data cifar10 the defaults are those of a search of ten minutes on two cores.
+    """
+
+    candidates: tyro.conf.OmitArgPrefixes[CandidateFlags] = field(default_factory=CandidateFlags)
+    how: tyro.conf.OmitArgPrefixes[SearchSettings] = field(default_factory=SearchSettings)
+    out: Path | None = None
+    """Folder (default: the first free of runs/NAME-search-1, runs/NAME-search-2 …)."""
+    resume: bool = False
+    """Go on with the search in --out, with the settings it was begun with."""
+    progress: bool = True
+    """Show a progress bar, where the output is a terminal."""
+
+    def defaults(self) -> "Search | None":
+        """Those of the search to be gone on with; or of a search of photographs."""
+        if self.resume:
+            return Search(*flags_of(SearchConfig.from_json(_out(self.out) / SEARCH)))
+        config = config_of(self.candidates, self.how)
+        return Search(*flags_of(PHOTOGRAPHS)) if config.train.data == "cifar10" and not config.spaces else None
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.search import folder
+        from jaxfc.training import runs
+
+        config = config_of(self.candidates, self.how)
+        final = None if config.then_train is None else partial(_changed, config.then_train)
+        out = self.out or runs.new_folder(config.train.data, "-search")
+        folder.search(config, out, final, resume=self.resume, progress=None if self.progress else False)
+
+
+def _changed(flags: str, config: TrainConfig) -> TrainConfig:
+    """The settings, changed by flags of `train`."""
+    from jaxfc.cli import parse
+
+    return parse(TrainConfig, config, shlex.split(flags), prog="--then-train")
+
+
+@dataclass(frozen=True)
+class Evaluate(Plain):
+    """Measure a trained model by all metrics of its task, and draw where it errs."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    data: str | None = None
+    """Other data than the run's: a data set's name, or a .npz or .csv file."""
+    data_dir: str | None = None
+    """Folder that holds the data set's files."""
+    label: str | None = None
+    """Label column of a .csv (default: the last); several are joined by commas."""
+    weights: str | None = None
+    """Column of a .csv, or array of a .npz, with a weight for each example."""
+    split: str = "test"
+    """train, val or test."""
+    tta: int = 0
+    """Average predictions over so many augmented copies of each row."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import use
+
+        use.evaluate(**vars(self))
+
+
+@dataclass(frozen=True)
+class Predict(Plain):
+    """Write what a trained model predicts for a file's rows, as CSV: labels and probabilities, or values."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """A .npy or .npz (x) array, or a .csv with the columns that the model was trained on."""
+    out: Path | None = None
+    """The file to write (default: FILE with the ending .predictions.csv)."""
+    tta: int = 0
+    """Average predictions over so many augmented copies of each row."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import use
+
+        use.predict(**vars(self))
+
+
+@dataclass(frozen=True)
+class Gradcheck(Plain):
+    """Compare every layer's hand-written VJP with autodiff and with centred differences, in float64."""
+
+    seed: int = 0
+    """Seed of the values drawn."""
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc import gradcheck
+
+        rows = gradcheck.check_layers(self.seed)
+        print(gradcheck.table(rows))
+        if not all(row.passed for row in rows):
+            sys.exit(1)
+
+
+Command: Any = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Search, tyro.conf.subcommand("search")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
+)

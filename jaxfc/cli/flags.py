@@ -1,0 +1,61 @@
+"""The flags of `jaxfc search`: those of a training, each of which may be a space, and those of the search."""
+
+import dataclasses
+import re
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import tyro
+
+from jaxfc.search.candidates import NAMES
+from jaxfc.search.config import SearchConfig, SearchSettings
+from jaxfc.training.config import TrainConfig
+
+
+class SpaceText(str):
+    """A space as the command line has it."""
+
+
+def _read(words: list[str]) -> SpaceText:
+    if not re.match("[a-z]+:", words[0]):
+        raise ValueError(f"{words[0]!r} is no space")
+    return SpaceText(words[0])
+
+
+Space = Annotated[
+    SpaceText,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SPACE",
+        instance_from_str=_read,
+        is_instance=lambda value: isinstance(value, SpaceText),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+
+
+def _widened() -> type:
+    """`TrainConfig` with fields that may hold spaces."""
+    types = {field.name: Space | field.type for field in dataclasses.fields(TrainConfig) if field.name in NAMES}
+    values = {field.name: field.default for field in dataclasses.fields(TrainConfig) if field.name in NAMES}
+    body = {"__annotations__": types, "__module__": __name__, "__doc__": TrainConfig.__doc__, **values}
+    return dataclass(frozen=True)(type("CandidateFlags", (TrainConfig,), body))
+
+
+CandidateFlags: Any = _widened()
+
+
+def config_of(candidates: Any, method: SearchSettings) -> SearchConfig:
+    """The settings of a search that flags stand for."""
+    values = {field.name: getattr(candidates, field.name) for field in dataclasses.fields(TrainConfig)}
+    spaces = {name: str(value) for name, value in values.items() if isinstance(value, SpaceText)}
+    train = TrainConfig(**{name: value for name, value in values.items() if name not in spaces})
+    return SearchConfig(train=train, spaces=spaces, **vars(method))
+
+
+def flags_of(config: SearchConfig) -> tuple[Any, SearchSettings]:
+    """The flags that stand for the settings of a search."""
+    spaces = {name: SpaceText(text) for name, text in config.spaces.items()}
+    candidates = replace(CandidateFlags(**vars(config.train)), **spaces)
+    method = {field.name: getattr(config, field.name) for field in dataclasses.fields(SearchSettings)}
+    return candidates, SearchSettings(**method)

@@ -1,0 +1,172 @@
+"""What `jaxfc evaluate` and `jaxfc predict` do: a trained model, measured and used."""
+
+import csv
+import io
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxfc import metrics, plots
+from jaxfc.artifacts.ensemble import Ensemble, load_predictor
+from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.model import Model
+from jaxfc.data import load, read_examples, read_features
+from jaxfc.errors import FormatError, PrecisionError
+from jaxfc.tasks import Regression
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.runs import CONFIG, ENSEMBLE, MODEL
+
+KINDS = {"classes": "classification", "labels": "multilabel", "numbers": "regression"}
+
+
+def evaluate(
+    run_folder: Path,
+    data: str | None = None,
+    data_dir: str | None = None,
+    label: str | None = None,
+    weights: str | None = None,
+    split: str = "test",
+    tta: int = 0,
+) -> dict[str, float]:
+    """Print a model's metrics on a split of its run's data or on other data, and draw where it errs.
+
+    A classification ends with the table of its confusions and `accuracy`; the others with a line for each metric.
+
+    Raises:
+        FileNotFoundError, FormatError, ValueError, TypeError: a run, model or data that cannot be used.
+    """
+    model = load_model(run_folder)
+    name, x, y, w = _examples(run_folder, model, data, data_dir, label, weights, split)
+    prediction = model.prediction(x, copies=tta)
+    measured = model.task.measure(prediction, y, w)
+    print(f"{name}: {len(x)} rows")
+    kind = model.about.targets
+    figure = None
+    if kind == "classes":
+        right = y if y.ndim == 1 else y.argmax(axis=1)
+        matrix = metrics.confusion_matrix(right, np.asarray(model.task.answer(prediction)), len(model.classes))
+        print(metrics.confusion_table(matrix, model.classes))
+        figure, what = plots.confusion(matrix, model.classes), "confusion"
+    elif kind == "labels":
+        print(metrics.label_table(y, np.asarray(model.task.answer(prediction)), model.classes))
+    elif isinstance(model.task, Regression) and not model.task.quantiles:
+        figure, what = plots.regression(y.reshape(prediction.shape), prediction, model.about.target_names), "regression"
+    if figure is not None:
+        folder = run_folder if run_folder.is_dir() else run_folder.parent
+        picture = folder / f"{what}-{Path(data).stem if data else split}.png"
+        plots.save(figure, picture)
+        print(f"picture: {picture}")
+    last = "acc" if kind == "classes" else model.task.rank
+    for metric in [*(m for m in measured if m != last), *([last] if last in measured else [])]:
+        print(f"{'accuracy' if metric == 'acc' else metric}: {measured[metric]:.4f}")
+    return measured
+
+
+def _examples(
+    run: Path,
+    model: Model | Ensemble,
+    data: str | None,
+    data_dir: str | None,
+    label: str | None,
+    weights: str | None,
+    split: str,
+) -> tuple[str, np.ndarray, np.ndarray, np.ndarray | None]:
+    about = model.about
+    if data and Path(data).suffix.lower() in (".npz", ".csv"):
+        like = {"num_features": model.net.input_dim, "feature_names": about.feature_names, "classes": about.classes}
+        targets = {"targets": about.targets, "target_names": about.target_names}
+        return data, *read_examples(Path(data), label=label, weights=weights, **like, **targets)
+    if data:
+        dataset = load(data, data_dir=data_dir)
+    else:
+        config = TrainConfig.from_json((run if run.is_dir() else run.parent) / CONFIG)
+        dataset = load(
+            config.data,
+            data_dir=data_dir or config.data_dir,
+            label=config.label,
+            task=config.task,
+            weights=weights or config.weights,
+        )
+    if (
+        dataset.classes != about.classes
+        or dataset.targets != about.targets
+        or dataset.num_features != model.net.input_dim
+    ):
+        known = f"the {'classes' if about.targets == 'classes' else about.targets} {', '.join(about.outputs())}"
+        raise ValueError(
+            f"{dataset.name} has {dataset.num_features} features and {dataset.num_outputs} {dataset.targets}; this "
+            f"model takes {model.net.input_dim} features and knows {known}"
+        )
+    return f"{dataset.name}, {split}", *dataset.split(split), dataset.weights(split)
+
+
+def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0) -> Path:
+    """Write what a model predicts for a file's rows, as CSV.
+
+    Of a classification, the label and each class's probability; of several labels, 0 or 1 and a probability
+    for each; of a regression, a value for each target (and quantile).
+
+    Raises:
+        FileExistsError: the output file exists.
+        FileNotFoundError, FormatError, ValueError: a run, model or file that cannot be used.
+    """
+    out = file.with_suffix(".predictions.csv") if out is None else out
+    if out.exists():
+        raise FileExistsError(f"{out} exists: remove it, or name another --out")
+    model = load_model(run_folder)
+    x = read_features(file, num_features=model.net.input_dim, feature_names=model.feature_names)
+    prediction = model.prediction(x, copies=tta)
+    head, answers = _columns(model, prediction)
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([*answer, *values] for answer, values in zip(answers, _texts(model, prediction), strict=True))
+    write_atomically(out, lines.getvalue())
+    print(f"{len(x)} rows: {out}")
+    return out
+
+
+def _columns(model: Model | Ensemble, prediction: np.ndarray) -> tuple[list[str], list[list]]:
+    """The names of all columns, and each row's answers, which come first."""
+    classes = model.classes
+    if model.about.targets == "classes":
+        return ["label", *(f"p_{name}" for name in classes)], [[classes[i]] for i in model.task.answer(prediction)]
+    if model.about.targets == "labels":
+        return [*classes, *(f"p_{name}" for name in classes)], model.task.answer(prediction).tolist()
+    count = prediction.shape[1]
+    names: list[str] = list(model.about.target_names or [])
+    quantiles = getattr(model.task, "quantiles", ())
+    if not names:
+        names = [f"y{i}" for i in range(count)] if count > max(len(quantiles), 1) else ["y"]
+    if quantiles:
+        names = [f"{name}_q{quantile:g}" for name in names for quantile in quantiles]
+    return names, [[] for _ in prediction]
+
+
+def _texts(model: Model | Ensemble, prediction: np.ndarray) -> list[list[str]]:
+    form = "{:.9g}" if model.about.targets == "numbers" else "{:.6f}"
+    return [[form.format(value) for value in row] for row in prediction]
+
+
+def load_model(run: Path) -> Model | Ensemble:
+    """Load the model of a run folder, or a file with a model or an ensemble; turns 64-bit mode on if it needs it.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        FormatError: it cannot be used.
+    """
+    path = run
+    if run.is_dir():
+        path = run / MODEL if (run / MODEL).exists() or not (run / ENSEMBLE).exists() else run / ENSEMBLE
+    if path.suffix != ".safetensors":
+        raise (
+            FormatError(f"{path} is neither a run folder nor a .safetensors file")
+            if path.exists()
+            else FileNotFoundError(f"{run}: no such run folder or model file")
+        )
+    try:
+        return load_predictor(path)
+    except PrecisionError:
+        jax.config.update("jax_enable_x64", True)
+        return load_predictor(path)

@@ -1,0 +1,46 @@
+"""Data sets as arrays, the normalization a network applies to them, and index plans for an epoch.
+
+Inputs stay as they came (uint8 images stay uint8, a quarter of the memory and of the transfer);
+`Normalizer` turns a batch into floating point inside the compiled step.
+"""
+
+from jaxfc.data.arrays import Labels, Rows, as_device_rows, as_stored, as_targets, as_weights
+from jaxfc.data.checks import TARGETS, check_examples, check_inputs, is_soft
+from jaxfc.data.class_weights import with_class_weights
+from jaxfc.data.dataset import SPLITS, Dataset
+from jaxfc.data.loaders import LOADERS, load
+from jaxfc.data.normalizer import Normalizer, centred, standardized
+from jaxfc.data.plans import PLANS, Plan, check_batch, replacement_plan, shuffled_plan
+from jaxfc.data.split import held_out_rows, hold_out
+from jaxfc.data.tables import TASKS, read_examples, read_features
+
+__all__ = [
+    "LOADERS",
+    "PLANS",
+    "SPLITS",
+    "TARGETS",
+    "TASKS",
+    "Dataset",
+    "Labels",
+    "Normalizer",
+    "Plan",
+    "Rows",
+    "as_device_rows",
+    "as_stored",
+    "as_targets",
+    "as_weights",
+    "centred",
+    "check_batch",
+    "check_examples",
+    "check_inputs",
+    "held_out_rows",
+    "hold_out",
+    "is_soft",
+    "load",
+    "read_examples",
+    "read_features",
+    "replacement_plan",
+    "shuffled_plan",
+    "standardized",
+    "with_class_weights",
+]

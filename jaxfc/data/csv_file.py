@@ -1,0 +1,248 @@
+"""Reading a table of numbers and labels from a `.csv` file."""
+
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxfc.data.arrays import as_weights
+from jaxfc.errors import FormatError, unknown_name
+
+# A column by its name, or by its index, from the end where it is negative.
+Column = str | int
+
+
+class Table(NamedTuple):
+    """What a `.csv` file holds.
+
+    Args:
+        features: the names of the feature columns.
+        x: `(rows, features)` float64, finite in float32 too.
+        labels: the text in each label column, by its name, a row each; empty where no label was asked for.
+        weights: the rows' weights, `(rows,)` float32, or None where none were asked for.
+        lines: the line of the file each row stands on.
+
+    >>> Table(("a", "b"), np.ones((1, 2)), {"side": ["left"]}, None, [2]).features
+    ('a', 'b')
+    """
+
+    features: tuple[str, ...]
+    x: np.ndarray
+    labels: dict[str, list[str]]
+    weights: np.ndarray | None
+    lines: Sequence[int]
+
+
+class _Columns(NamedTuple):
+    """The indices of the columns to read."""
+
+    features: list[int]
+    labels: list[int]
+    weights: int | None
+
+
+def read_csv(
+    path: Path,
+    *,
+    label: Column | Sequence[Column] | None = None,
+    with_label: bool = True,
+    features: Sequence[str] | None = None,
+    weights: str | None = None,
+) -> Table:
+    r"""Read a comma-separated file in UTF-8, whose first line names the columns.
+
+    Blank lines are skipped, and so is white space around values.
+
+    Args:
+        path: the file.
+        label: the label column, or several; by default the last.
+        with_label: whether there is a label column to read.
+        features: the columns to read as features, in this order; by default all but labels and weights.
+        weights: the column that holds the rows' weights, if there is one.
+
+    Raises:
+        FormatError: not such a file: not text, rows of unequal length, wrong quotes, or no header.
+        ValueError: columns without a name or of the same name, a column that is not there or serves twice, a
+            feature that is not a finite number, an empty label, or a weight that is not a number of at least 0.
+            The message says where.
+        FileNotFoundError: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "points.csv")
+    ...     _ = path.write_text("a,b,side\n1,2,left\n3,4,right\n")
+    ...     table = read_csv(path)
+    >>> table.features, table.labels
+    (('a', 'b'), {'side': ['left', 'right']})
+    """
+    values, lines, row_weights = array("d"), array("q"), array("d")
+    with _reading(path) as reader, np.errstate(over="ignore"):
+        names = _header(next(reader, []), path)
+        columns = _columns(names, label if with_label else (), features, weights, path)
+        labels = {names[i]: [] for i in columns.labels}
+        for row in reader:
+            if not row or (len(row) == 1 and not row[0].strip()):
+                continue
+            place = f"{path}, line {reader.line_num}"
+            if len(row) != len(names):
+                raise FormatError(f"{place}: {len(row)} values where the header names {len(names)} columns")
+            values.frombytes(_numbers(row, columns.features, names, place).tobytes())
+            for i in columns.labels:
+                labels[names[i]].append(_label(row[i], names[i], place))
+            if columns.weights is not None:
+                row_weights.append(_weight(row[columns.weights], names[columns.weights], place))
+            lines.append(reader.line_num)
+    if not lines:
+        raise ValueError(f"{path} has a header but no rows")
+    x = np.frombuffer(values, np.float64).reshape(len(lines), len(columns.features))
+    w = None if weights is None else as_weights(np.array(row_weights), len(lines), what=f"{path}: column {weights!r}")
+    return Table(tuple(names[i] for i in columns.features), x, labels, w, lines)
+
+
+def column_names(path: Path) -> tuple[str, ...]:
+    r"""Read the names of a `.csv` file's columns.
+
+    Raises:
+        FormatError, ValueError, FileNotFoundError: as `read_csv`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "points.csv")
+    ...     _ = path.write_text("a, b\n1,2\n")
+    ...     column_names(path)
+    ('a', 'b')
+    """
+    with _reading(path) as reader:
+        return tuple(_header(next(reader, []), path))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    import csv
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, skipinitialspace=True, strict=True)
+        try:
+            yield reader
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path} is not text in UTF-8 ({error.reason}): save it as CSV in UTF-8") from error
+        except csv.Error as error:
+            raise FormatError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _header(row: list[str], path: Path) -> list[str]:
+    names = [name.strip() for name in row]
+    if not any(names):
+        raise FormatError(f"{path} is empty, or its first line is: the first line must name the columns")
+    # A number such as 5.1 names no column, though 0, 1, 2 may: numbered columns are common.
+    numbers = [name for name in names if _parse(name) is not None and any(map(str.isdigit, name))]
+    value = next((name for name in numbers if not name.isdecimal()), None)
+    if value is not None:
+        raise FormatError(f"{path} starts with the value {value!r}: its first line must name the columns")
+    if "" in names:
+        raise ValueError(f"{path}: column {names.index('')} has no name: name it, or remove it")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(
+            f"{path}: {names.count(repeated)} columns are named {repeated!r}: "
+            "the first line must name the columns, each differently"
+        )
+    return names
+
+
+def _columns(
+    names: list[str],
+    label: Column | Sequence[Column] | None,
+    features: Sequence[str] | None,
+    weights: str | None,
+    path: Path,
+) -> _Columns:
+    """Find the columns in the header, and check that none serves twice."""
+    if weights is not None and weights not in names:
+        raise unknown_name(f"weights column in {path}:", weights, names)
+    weights_index = None if weights is None else names.index(weights)
+    if label is None:  # the last column, or the one before it
+        label = len(names) - 1 if weights_index != len(names) - 1 else len(names) - 2
+    labels = [_label_index(names, one, path) for one in ([label] if isinstance(label, Column) else label)]
+    used = labels if weights_index is None else [*labels, weights_index]
+    twice = next((i for i in used if used.count(i) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}: column {names[twice]!r} is named twice, as a label or as weights: name another")
+    return _Columns(_feature_indices(names, labels, weights_index, features, path), labels, weights_index)
+
+
+def _label_index(names: list[str], label: Column, path: Path) -> int:
+    if label in names:
+        return names.index(label)
+    try:
+        index = int(label)
+    except ValueError:
+        raise unknown_name(f"label column in {path}:", label, names) from None
+    if not -len(names) <= index < len(names):
+        raise ValueError(f"label column {index} is not in {path}, which has {len(names)} columns: {', '.join(names)}")
+    return index % len(names)
+
+
+def _feature_indices(
+    names: list[str], labels: list[int], weights: int | None, features: Sequence[str] | None, path: Path
+) -> list[int]:
+    if features is None:
+        chosen = [i for i in range(len(names)) if i not in labels and i != weights]
+        if not chosen and len(names) == 1:
+            raise ValueError(f"{path} has only the column {names[0]!r}: are its values separated by commas?")
+        if not chosen:
+            raise ValueError(f"{path} has no column left for features beside {', '.join(names)}: name fewer labels")
+        return chosen
+    missing = [name for name in features if name not in names]
+    if missing:
+        raise ValueError(f"{path} lacks the column {missing[0]!r}, a feature of the model; it has: {', '.join(names)}")
+    for role, indices in (("the label", labels), ("the weights", [] if weights is None else [weights])):
+        taken = [names[i] for i in indices if names[i] in features]
+        if taken:
+            raise ValueError(
+                f"{path}: column {taken[0]!r} cannot be {role}, it is a feature of the model: name another"
+            )
+    return [names.index(name) for name in features]
+
+
+def _numbers(row: list[str], chosen: list[int], names: list[str], place: str) -> np.ndarray:
+    try:
+        numbers = np.array([float(row[i]) for i in chosen], np.float64)
+        if np.isfinite(numbers.astype(np.float32)).all():
+            return numbers
+    except ValueError:
+        pass
+    i = next(i for i in chosen if _parse(row[i]) is None or not math.isfinite(np.float32(row[i])))
+    raise ValueError(
+        f"{place}: column {names[i]!r} is {_shown(row[i])}: features must be finite numbers; "
+        "fill or remove missing values, and turn text into numbers"
+    )
+
+
+def _label(text: str, name: str, place: str) -> str:
+    text = text.strip()
+    if text.lower() in ("", "nan"):
+        raise ValueError(f"{place}: the label, column {name!r}, is missing: fill it in, or remove the row")
+    return text
+
+
+def _weight(text: str, name: str, place: str) -> float:
+    weight = _parse(text)
+    if weight is None or not 0 <= np.float32(weight) < math.inf:
+        raise ValueError(f"{place}: column {name!r} is {_shown(text)}: weights must be finite numbers of at least 0")
+    return weight
+
+
+def _shown(text: str) -> str:
+    return repr(text.strip()) if text.strip() else "empty"
+
+
+def _parse(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,58 @@
+"""The data sets known by name, and the one function that loads them and a user's own files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxfc.data import cifar10, digits, idx, tables
+from jaxfc.data.dataset import Dataset
+from jaxfc.errors import unknown_name
+
+LOADERS: dict[str, Callable[[str | Path | None], Dataset]] = {
+    "digits": digits.load,
+    "cifar10": cifar10.load,
+    "mnist": idx.load_mnist,
+    "fashion_mnist": idx.load_fashion_mnist,
+}
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    label: str | int | None = None,
+    task: str = "classification",
+    weights: str | None = None,
+) -> Dataset:
+    """Load a data set by name, or a user's own `.npz` or `.csv` file by path.
+
+    Args:
+        name: `"digits"`, `"cifar10"`, `"mnist"`, `"fashion_mnist"`, or a path that ends in `.npz` or `.csv`.
+        data_dir: the folder that holds a downloaded data set's files; by default the environment
+            variable `JAXFC_DATA`, and failing that a cache into which they are downloaded once.
+        label: the label column of a `.csv`, by name or index; by default the last. For the tasks
+            `"multilabel"` and `"regression"` it may name several, as in `"a,b"`.
+        task: what to learn from a file: `"classification"`, `"multilabel"` (labels of 0 and 1) or
+            `"regression"` (numbers).
+        weights: what holds the weights of a file's examples: a column of a `.csv`, an array of a `.npz`.
+
+    Raises:
+        ValueError: an unknown name or task, or contents that cannot be used.
+        TypeError: labels or targets of a type that does not fit the task.
+        FormatError: a corrupted or truncated file.
+        FileNotFoundError: a file that is not there.
+        OSError: a download that failed.
+
+    >>> load("digits").x_test.shape
+    (300, 64)
+    """
+    if task not in tables.TASKS:
+        raise unknown_name("task", task, tables.TASKS)
+    if Path(name).suffix.lower() in (".npz", ".csv"):
+        return tables.load(name, label=label, task=task, weights=weights)
+    if name not in LOADERS:
+        raise unknown_name("data set", name, [*LOADERS, "FILE.npz", "FILE.csv"])
+    if task != "classification":
+        raise ValueError(f"task={task!r} is for .npz and .csv files; {name} has classes: use task='classification'")
+    if weights is not None:
+        raise ValueError(f"weights={weights!r} is for .npz and .csv files; {name} has none: leave weights out")
+    return LOADERS[name](data_dir)

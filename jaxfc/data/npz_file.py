@@ -1,0 +1,93 @@
+"""Reading arrays of inputs and labels from `.npz` and `.npy` files."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from jaxfc.data.arrays import check_real, narrowed_exactly
+from jaxfc.data.checks import check_inputs
+from jaxfc.errors import FormatError
+
+
+def read_npz(path: Path, *, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """Read the named arrays of a `.npz` file.
+
+    Raises:
+        FormatError: not a `.npz` file, a corrupted one, one of Python objects, or one that lacks an array.
+        FileNotFoundError: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder, "points.npz"), x=np.eye(2), y=np.array([0, 1]))
+    ...     read_npz(Path(folder, "points.npz"), required=("y",), optional=("w",))
+    {'y': array([0, 1])}
+    """
+    with path.open("rb") as file:
+        arrays = _open(file, path)
+        if not isinstance(arrays, Mapping):
+            raise FormatError(f"{path} holds a single array: it is a .npy file, not a .npz file")
+        missing = [name for name in required if name not in arrays]
+        if missing:
+            raise FormatError(f"{path} lacks the array {missing[0]!r}; it holds: {', '.join(arrays) or 'nothing'}")
+        return {name: _member(arrays, name, path) for name in (*required, *optional) if name in arrays}
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """Read the array in a `.npy` file.
+
+    Raises:
+        FormatError: not a `.npy` file, a corrupted one, or one of Python objects.
+        FileNotFoundError: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder, "x.npy"), np.array([1, 2]))
+    ...     read_npy(Path(folder, "x.npy"))
+    array([1, 2])
+    """
+    with path.open("rb") as file:
+        x = _open(file, path)
+    if not isinstance(x, np.ndarray):
+        raise FormatError(f"{path} holds several arrays: it is a .npz file, not a .npy file")
+    return x
+
+
+def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) -> np.ndarray:
+    """Return `x` as `(rows, features)`: uint8 as it is, what float32 holds exactly as float32, the rest as float64.
+
+    Raises:
+        ValueError: not numbers, not finite (in float32), no rows, fewer than 2 axes or a wrong number of features.
+
+    >>> as_features(np.ones((5, 2, 3), np.int64), what="x").dtype.name
+    'float32'
+    """
+    check_real(x, what=f"{what}: x")
+    if x.ndim > 2:
+        x = x.reshape(len(x), math.prod(x.shape[1:]))
+    check_inputs(x, what=what, features=num_features)
+    if x.dtype == np.uint8:
+        return x
+    wide = x.astype(np.float32 if np.can_cast(x.dtype, np.float32) else np.float64, copy=False)
+    return narrowed_exactly(wide, what=f"{what}: x")
+
+
+def _open(file: BinaryIO, path: Path) -> np.ndarray | Mapping:
+    import zipfile
+
+    try:
+        return np.load(file, allow_pickle=False)
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise FormatError(f"{path} is not a {path.suffix} file, or is corrupted or truncated ({error})") from error
+
+
+def _member(arrays: Mapping, name: str, path: Path) -> np.ndarray:
+    import zipfile
+    import zlib
+
+    try:
+        return arrays[name]
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise FormatError(f"{path}: the array {name!r} cannot be read ({error})") from error

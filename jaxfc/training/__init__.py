@@ -1,0 +1,1 @@
+"""Training: one step, the programs of epochs, `fit`, and run folders."""

@@ -1,0 +1,196 @@
+"""A training run and its folder: what `jaxfc train` does.
+
+The folder holds `config.json` (the settings), `checkpoint.safetensors` (everything needed to go on),
+`model.safetensors` (the best model; where averages of parameters are kept, these, and the raw ones in
+`model-raw.safetensors`), `history.csv` and `curves.png`.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxfc import plots
+from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.predictor import Predictor
+from jaxfc.data import Dataset, load
+from jaxfc.networks import summary
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.fit import check_arguments, fit
+from jaxfc.training.result import Result
+from jaxfc.training.settings import weighted
+
+CONFIG, CHECKPOINT, MODEL, RAW, ENSEMBLE, HISTORY, CURVES = (
+    "config.json",
+    "checkpoint.safetensors",
+    "model.safetensors",
+    "model-raw.safetensors",
+    "ensemble.safetensors",
+    "history.csv",
+    "curves.png",
+)
+
+
+def train(
+    config: TrainConfig, out: Path, *, resume: bool = False, extend: int | None = None, progress: bool | None = None
+) -> Result:
+    """Train as `config` says, and write the run folder.
+
+    Args:
+        config: the settings.
+        out: the run folder; made if it is not there.
+        resume: go on with the run in it. The settings must be those it was begun with.
+        extend: with `resume`, go on to so many epochs in all.
+        progress: see `jaxfc.fit`.
+
+    Raises:
+        FileExistsError: the folder holds a run already, and `resume` is False.
+        ValueError: settings that cannot be used; or, on resuming, other settings than the run's.
+        OSError: data or folder cannot be read or written.
+        DivergenceError: the loss became NaN or infinite.
+    """
+    if extend is not None:
+        config = _extended(config, out, extend, resume=resume)
+    allow_float64(config)
+    data = load_data(config)
+    check(config, data)  # whatever is wrong with the settings is said before the folder is made
+    net, task, rule, hyper = config.build(data, len(data.x_train))
+    _open_folder(out, config, resume, extended=extend is not None)
+    print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
+    print(summary(net), flush=True)
+    if extend is not None:
+        print(f"extended to {extend} epochs: the {config.schedule} schedule is from here on that of a run of so many")
+    result = fit(
+        net,
+        rule,
+        data,
+        task=task,
+        hyper=hyper,
+        **vars(config.settings),
+        class_weight=config.class_weights(),
+        progress=progress,
+        checkpoint=out / CHECKPOINT,
+        resume=True,  # a checkpoint is there only if the folder's own run wrote it
+        extend=extend is not None,
+    )
+    if extend is not None:
+        write_atomically(out / CONFIG, config.to_json())
+    model = result.model(data)
+    model.save(out / MODEL)
+    if result.best_raw is not None:
+        result.model(data, raw=True).save(out / RAW)
+    write_atomically(out / HISTORY, history_csv(result))
+    plots.save(plots.curves_of(result), out / CURVES)
+    if result.stopped == "interrupted":
+        print(f"interrupted after epoch {len(result.val_history) - 1}; to go on: jaxfc train --resume --out {out}")
+    for name, value in final_measures(model, data, copies=config.tta):
+        print(f"{name}: {value:.4f}")
+    if result.best_raw is not None:
+        print(f"val_{task.rank}_raw: {result.val_raw_history[result.best_epoch]:.4f}")
+    print(f"run: {out}")
+    return result
+
+
+def final_measures(
+    model: Predictor, data: Dataset, *, copies: int = 0, prefix: str = ""
+) -> Iterator[tuple[str, float]]:
+    """What a run ends with: on the validation rows the metric that ranks, on the test rows the most telling too."""
+    rank = model.task.rank
+    for split in ("val", "test") if data.x_test is not None else ("val",):
+        measured = model.evaluate(*data.split(split), data.weights(split), copies=copies)
+        for name in dict.fromkeys([rank, *model.task.headline]) if split == "test" else [rank]:
+            yield f"{prefix}{split}_{name}", measured[name]
+
+
+def _extended(config: TrainConfig, out: Path, epochs: int, *, resume: bool) -> TrainConfig:
+    if not resume:
+        raise ValueError(f"extend={epochs} goes on with a run: add --resume, or plan a new run with --epochs {epochs}")
+    if epochs <= config.epochs:
+        raise ValueError(f"extend={epochs} must be more than the {config.epochs} epochs that {out} was planned for")
+    return replace(config, epochs=epochs)
+
+
+def allow_float64(config: TrainConfig) -> None:
+    """Turn JAX's 64-bit mode on if the settings need it."""
+    if "float64" in (config.param_dtype, config.compute_dtype):
+        jax.config.update("jax_enable_x64", True)
+
+
+def check(config: TrainConfig, data: Dataset) -> None:
+    """Raise what a training with these settings would raise at its start.
+
+    Raises:
+        ValueError, TypeError: an unknown name, a number out of range.
+    """
+    net, task, rule, hyper = config.build(data, len(data.x_train))
+    check_arguments(net, task, data, config.settings)
+    weighted(data, config.class_weights())
+    rule.init([], **hyper)
+    if config.tta < 0 or (config.tta and not config.augment):
+        raise ValueError(f"tta={config.tta} averages over augmented copies: name --augment, or leave --tta out")
+
+
+def load_data(config: TrainConfig) -> Dataset:
+    """Load the data set that a run's settings name."""
+    data = load(config.data, data_dir=config.data_dir, label=config.label, task=config.task, weights=config.weights)
+    return data if config.num_train is None else data.subset(config.num_train)
+
+
+def new_folder(data: str, kind: str = "") -> Path:
+    """The first free folder `runs/NAME-1`, `runs/NAME-2` …, named after the data set and what it is, if not a run."""
+    name, number = Path(data).stem + kind, 1
+    while Path("runs", f"{name}-{number}").exists():
+        number += 1
+    return Path("runs", f"{name}-{number}")
+
+
+def _open_folder(out: Path, config: TrainConfig, resume: bool, *, extended: bool = False) -> None:
+    if resume:
+        begun = TrainConfig.from_json(out / CONFIG)
+        changed = [name for name in begun.differences(config) if not (extended and name == "epochs")]
+        if changed:
+            name = changed[0]
+            hint = " (more epochs: --extend)" if name == "epochs" else ""
+            raise ValueError(
+                f"{out} was begun with {name}={getattr(begun, name)!r}, not {getattr(config, name)!r}: "
+                f"leave --{name.replace('_', '-')} out to resume{hint}, or start a new run in another --out"
+            )
+        return
+    make_folder(out, "run")
+    write_atomically(out / CONFIG, config.to_json())
+
+
+def make_folder(out: Path, kind: str) -> None:
+    """Make a folder for a run or another kind of work.
+
+    Raises:
+        FileExistsError: it is there, and not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not empty: pass --resume to go on with the {kind} in it, or another --out")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def history_csv(result: Result) -> str:
+    """The run as CSV: a line for each epoch with its last iteration, mean loss, both scores and validation loss."""
+    epochs = len(result.val_history) - 1
+    losses = result.loss_history.reshape(epochs, -1) if epochs else np.zeros((0, 0))
+    columns = {
+        f"train_{result.metric}": result.train_history,
+        f"val_{result.metric}": result.val_history,
+        "val_loss": result.val_loss_history,
+    }
+    if result.best_raw is not None:
+        columns[f"val_{result.metric}_raw"] = result.val_raw_history
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["epoch", "iteration", "mean_loss", *columns])
+    for epoch, measured in enumerate(zip(*columns.values(), strict=True)):
+        mean_loss = f"{losses[epoch - 1].mean():.6f}" if epoch else ""
+        writer.writerow([epoch, epoch * losses.shape[1], mean_loss, *(f"{value:.6f}" for value in measured)])
+    return lines.getvalue()

@@ -1,0 +1,84 @@
+"""How much memory a search takes, and how it is cut to fit: figures alone, nothing is trained."""
+
+import dataclasses
+
+import jax
+import pytest
+from searches import CONFIG, digits
+
+from jaxfc.search import chunks, loop
+
+CPU = jax.devices("cpu")[0]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return digits()
+
+
+def groups_of(data, candidates, **options):
+    settings = [{"learning_rate": 1e-3 * (i + 1)} for i in range(candidates)]
+    return loop.lay_out(data, dataclasses.replace(CONFIG, **options), settings).groups
+
+
+def shared(data, candidates, folds=1, keep=1, **options):
+    return chunks.shared_bytes(data, groups_of(data, candidates, **options), folds, keep, CPU)
+
+
+def bytes_of(data):
+    return sum(each.nbytes for each in (data.x_train, data.y_train, data.x_val, data.y_val))
+
+
+def test_data_count_once_whatever_is_searched(data):
+    few, many = shared(data, 1), shared(data, 2)
+    one = many - few  # what a waiting candidate takes
+    assert shared(data, 11) - many == 9 * one
+    assert bytes_of(data) < few < bytes_of(data) + 2 * one
+    two = [*groups_of(data, 1), *groups_of(data, 1, hidden=(8, 8))]
+    assert chunks.shared_bytes(data, two, 1, 1, CPU) < 2 * few
+
+
+def test_folds_and_the_ensemble_that_is_kept_count(data):
+    one = shared(data, 2) - shared(data, 1)
+    best = shared(data, 1, keep=2) - shared(data, 1)
+    assert 0 < best < one  # parameters without what a rule keeps beside them
+    assert shared(data, 1, keep=5) - shared(data, 1) == 4 * best
+    # A fold's rows are there a second time, as those held out of it.
+    assert shared(data, 1, folds=3) - shared(data, 1) == 2 * (one + best) + data.x_train.nbytes
+
+
+def test_a_group_is_cut_to_what_is_left_beside(data, monkeypatch):
+    (group,) = groups_of(data, 8)
+    each = chunks.member_bytes(group, len(data.x_val))
+    monkeypatch.setattr(chunks, "free_bytes", lambda device: 10 * each / chunks.SHARE)
+    assert chunks.chunking(group, 200, 8, CPU).members == 8
+    assert chunks.chunking(group, 200, 8, CPU, shared=6 * each).members == 4
+    with pytest.raises(ValueError, match=r"chunk=5: 5 candidate.* do not fit .*: lower --chunk"):
+        chunks.chunking(group, 200, 8, CPU, 5, 6 * each)
+    with pytest.raises(ValueError, match=r"chunk=1: 1 candidate.* fewer or smaller networks"):
+        chunks.chunking(group, 200, 8, CPU, shared=10 * each)
+
+
+def test_parts_of_a_batch_take_a_parts_activations(data):
+    whole, parts = (
+        chunks.member_bytes(groups_of(data, 1, hidden=(64, 64), batch_size=200, accumulate=n)[0], 1) for n in (1, 10)
+    )
+    assert parts < whole
+
+
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")],
+    ids=["version 2", "version 1"],
+)
+def test_a_control_group_may_allow_less_than_the_machine_has(tmp_path, monkeypatch, limit, used):
+    assert chunks._control_group(tmp_path) == []
+    (tmp_path / "memory").mkdir()
+    (tmp_path / limit).write_text("3000\n")
+    (tmp_path / used).write_text("1000\n")
+    assert chunks._control_group(tmp_path) == [2000]
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "_control_group", lambda: [2000])
+        assert chunks.free_bytes(CPU) == 2000
+    (tmp_path / limit).write_text("max\n")
+    assert chunks._control_group(tmp_path) == []
