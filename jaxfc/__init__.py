@@ -6,7 +6,10 @@ sets), `training` (`fit` and its programs), `search` (many networks at once), `a
 files), `gradcheck` (tests of hand-written gradients).
 """
 
-from jaxfc import gradcheck, layers, metrics, networks, optim, search, tasks
+import importlib
+from typing import Any
+
+from jaxfc import layers, metrics, networks, optim, tasks
 from jaxfc.artifacts.ensemble import Ensemble
 from jaxfc.artifacts.model import Model
 from jaxfc.data import Dataset, Normalizer, load
@@ -61,3 +64,11 @@ __all__ = [
     "tasks",
     "train_step",
 ]
+
+_WHEN_ASKED_FOR = ("gradcheck", "search")  # rooms that a plain training does not enter
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHEN_ASKED_FOR:
+        return importlib.import_module(f"jaxfc.{name}")
+    raise AttributeError(f"module 'jaxfc' has no attribute {name!r}")

@@ -1,4 +1,19 @@
-"""Every shape and dtype annotation of the package is enforced while the tests run."""
+"""Every shape and dtype annotation of the package is enforced while the tests run.
+
+What one process of a test run has compiled, the others read: most of the tests' time is compilation, and workers,
+commands and notebooks compile much the same. The folder lives as long as the run.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="jaxfc-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 import jax
 import pytest

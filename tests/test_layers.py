@@ -112,7 +112,7 @@ class LayersTest(chex.TestCase):
                 with self.subTest(name, seed=seed):
                     dout = jnp.asarray(np.random.default_rng(seed).normal(size=jax.eval_shape(twin, *args).shape))
                     got = self.variant(lambda args, dout, f=f: vjp(f, args, dout))(args, dout)
-                    expected = vjp(twin, args, dout)
+                    expected = jax.jit(lambda args, dout, twin=twin: vjp(twin, args, dout))(args, dout)
                     chex.assert_trees_all_close(got, expected, rtol=RTOL, atol=1e-13)
 
     @chex.variants(with_jit=True, without_jit=True)
@@ -145,8 +145,9 @@ def test_rematerialization_and_vmap_leave_gradients_as_they_are(name):
 
     stacked = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), args)
     got = jax.jit(jax.vmap(gradient))(*stacked)
+    plain = jax.jit(jax.grad(lambda args: (f(*args) ** 2).sum()))
     for i in range(2):
-        alone = jax.grad(lambda args: (f(*args) ** 2).sum())(jax.tree.map(lambda a, i=i: a[i], stacked))
+        alone = plain(jax.tree.map(lambda a, i=i: a[i], stacked))
         chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], got), alone, rtol=RTOL, atol=1e-12)
 
 
@@ -161,10 +162,11 @@ def test_plain_autodiff_offers_forward_mode_and_the_same_gradients(name):
         jax.jvp(jitted, args, tangents)
     with layers.plain_autodiff():
         chex.assert_trees_all_close(
-            jax.jvp(jitted, args, tangents), jax.jvp(twin, args, tangents), rtol=RTOL, atol=1e-12
+            jax.jvp(jitted, args, tangents), jax.jvp(jax.jit(twin), args, tangents), rtol=RTOL, atol=1e-12
         )
         plain = jax.grad(lambda args: (jitted(*args) ** 2).sum())(args)
-    chex.assert_trees_all_close(plain, jax.grad(lambda a: (f(*a) ** 2).sum())(args), rtol=RTOL, atol=1e-12)
+    hand = jax.jit(jax.grad(lambda args: (f(*args) ** 2).sum()))(args)
+    chex.assert_trees_all_close(plain, hand, rtol=RTOL, atol=1e-12)
 
 
 def test_vmap_over_keep_ratio_eps_and_the_other_constants():
@@ -185,6 +187,7 @@ def test_vmap_over_keep_ratio_eps_and_the_other_constants():
         "reg": (lambda r: layers.l2_penalty(x, r), [0.0, 0.1, 0.9]),
     }
     for f, values in functions.values():
+        f = jax.jit(f)
         together = jax.vmap(f)(jnp.array(values))
         for i, value in enumerate(values):
             chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], together), f(value), rtol=1e-6, atol=1e-6)

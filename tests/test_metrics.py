@@ -79,6 +79,8 @@ CASES = {
     "mae": (metrics.mae, regression, lambda p, y, w: sk.mean_absolute_error(y, p, sample_weight=w)),
     "pinball": (partial(metrics.pinball, quantiles=QUANTILES), quantiles, sk_pinball),
 }
+# Compiled as a whole: operation by operation, each would compile a dozen programs for every shape.
+CASES = {name: (jax.jit(function), *rest) for name, (function, *rest) in CASES.items()}
 each_metric = pytest.mark.parametrize("name", CASES)
 
 

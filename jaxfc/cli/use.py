@@ -17,8 +17,6 @@ from jaxfc.tasks import Regression
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.runs import CONFIG, ENSEMBLE, MODEL
 
-KINDS = {"classes": "classification", "labels": "multilabel", "numbers": "regression"}
-
 
 def evaluate(
     run_folder: Path,

@@ -1,6 +1,6 @@
 """The gradients of the library's own layers, and of anybody's network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -9,24 +9,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxfc import layers, objective
-from jaxfc.errors import check_number
+from jaxfc.errors import check_number, unknown_name
 from jaxfc.gradcheck.check import check_vjp, compare
 from jaxfc.gradcheck.report import Report, Row
 from jaxfc.networks import FCNet, Network, ResidualNet
 from jaxfc.tasks import Classification, Task
 
 
-def check_layers(seed: int = 0) -> list[Row]:
+def check_layers(seed: int = 0, only: Sequence[str] = ()) -> list[Row]:
     """Compare for every layer and two whole networks, in float64 whatever the process's setting.
 
-    >>> all(row.passed for row in check_layers())
-    True
+    Args:
+        seed: of the values drawn.
+        only: the names of layers, where not all are to be checked.
+
+    Raises:
+        ValueError: an unknown name, or a seed below 0.
+
+    >>> [(row.function, row.argument, row.passed) for row in check_layers(only=["relu"])]
+    [('relu', 'x', True)]
     """
     check_number("seed", seed, low=0)
     with jax.enable_x64(True):
         cases = _cases(seed)
+    for name in only:
+        if name not in cases:
+            raise unknown_name("layer", name, cases)
     rows = []
     for name, (f, args, options) in cases.items():
+        if only and name not in only:
+            continue
         rows += [row._replace(function=name) for row in compare(f, *args, seed=seed, **options).rows]
     return rows
 

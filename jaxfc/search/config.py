@@ -109,7 +109,7 @@ PHOTOGRAPHS = SearchConfig(
         schedule="cosine",
         warmup_epochs=1.0,
         batch_size=256,
-        epochs=15,
+        epochs=30,
     ),
     spaces={
         "learning_rate": "loguniform:1.5e-3:4e-3",

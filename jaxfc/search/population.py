@@ -120,7 +120,14 @@ programs_of = cache(Programs)
 
 def member_shape(recipe: Recipe, candidate: Candidates) -> Member:
     """The shapes of one member."""
-    one = jax.tree.map(lambda leaf: leaf[None], candidate)
+    leaves, structure = jax.tree.flatten(candidate)
+    forms = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return _member_shape(recipe, structure, forms, jax.config.jax_enable_x64)
+
+
+@cache
+def _member_shape(recipe: Recipe, structure: Any, forms: tuple, x64: bool) -> Member:
+    one = structure.unflatten(jax.ShapeDtypeStruct((1, *shape), dtype) for shape, dtype in forms)
     shapes = jax.eval_shape(partial(begin, recipe), one)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
 
