@@ -63,6 +63,7 @@ def folder(tmp_path, monkeypatch):
         ("train --class-weight balance", "write balanced, or NAME=WEIGHT"),
         ("train --class-weight 1=-2", "-2.0"),
         ("train --label-smoothing 0.1 --loss hinge", "label_smoothing=0.1: the hinge loss has none"),
+        ("train --quantiles 0.5", "quantiles=(0.5,): a classification has none"),
         ("train --task regression", "digits has classes: use task='classification'"),
         ("train --weights w", "digits has none: leave weights out"),
         ("train --data absent.npz", "absent.npz"),

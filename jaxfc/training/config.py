@@ -118,6 +118,8 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         loss = self.loss or LOSSES[self.task][0]
         if loss not in LOSSES[self.task]:
             raise unknown_name(f"loss of a {self.task}", loss, LOSSES[self.task])
+        if self.quantiles and self.task != "regression":
+            raise ValueError(f"quantiles={self.quantiles}: a {self.task} has none; leave them out")
         rank = {} if self.rank is None else {"rank": self.rank}
         if self.task == "classification":
             return Classification(loss, self.label_smoothing, **rank)
