@@ -165,8 +165,8 @@ def agree(layer, twin, *inputs):
 show(layers.affine_forward, layers.affine_backward)
 
 # %% [markdown]
-# (The `astype`s let weights in float32 be used with activations in bfloat16; `_transposed` is $x^T$, laid out in memory
-# such that a CPU multiplies it fast.)
+# (The `astype`s let weights in float32 be used with activations in bfloat16; `product_tn(a, b)` is $a^T b$ and
+# `product_nt(a, b)` is $a b^T$, with the transposed factor laid out in memory such that a CPU multiplies it fast.)
 
 # %%
 x, w, b = draw(6, 5), draw(5, 3), draw(3)
@@ -317,8 +317,8 @@ chex.assert_trees_all_close(layers.layernorm(x, jnp.ones(5), jnp.zeros(5)), turn
 #
 # $$dx = m \odot dy / p .$$
 #
-# What matters is that it is *the same mask*. A key of JAX always gives the same numbers, so the cache holds the key,
-# and the mask is drawn a second time: cheaper than to keep it in memory.
+# What matters is that it is *the same mask*, so the cache holds it: a byte for each entry, which costs less than to
+# draw it a second time.
 
 # %%
 show(layers.dropout_forward, layers.dropout_backward)

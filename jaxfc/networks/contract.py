@@ -21,8 +21,7 @@ network may offer beside it, each with a default for those that do not:
 - `penalty(params)`: a term of the training loss, such as L2;
 - `dtype`: the type its inputs are handed over in (float32);
 - `min_batch`: the least rows of a training batch (1; batchnorm needs 2);
-- `first_shape`: the shape of the weights that multiply the inputs, so that a population, whose members see
-  the same batch, has them as one matrix;
+- `first_shape`: the shape of the weights that multiply the inputs, so that they can be shown as pictures;
 - `rows()`: the lines of its `summary`.
 """
 
@@ -133,7 +132,7 @@ def dtype(net: Network) -> np.dtype:
     """The type that a network's inputs are handed over in.
 
     >>> from jaxfc import FCNet
-    >>> dtype(FCNet(4, (), 3, compute_dtype="bfloat16")).name
+    >>> dtype(FCNet(4, (), 3, param_dtype="bfloat16")).name
     'bfloat16'
     """
     return np.dtype(getattr(net, "dtype", np.float32))

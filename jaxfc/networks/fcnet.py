@@ -14,6 +14,7 @@ from jaxfc.description import number
 from jaxfc.networks import blocks
 from jaxfc.networks.blocks import Layer, RunningStats
 from jaxfc.networks.contract import Cost, Outputs, network
+from jaxfc.networks.precision import compute_type
 
 Params = list[Layer]
 Stats = tuple[RunningStats, ...]
@@ -40,7 +41,8 @@ class FCNet:
         norm_eps: added to variances before the square root.
         param_dtype: `"float32"`, `"float64"` or `"bfloat16"`.
         compute_dtype: the type of activations and matrix products; None for that of the parameters.
-            `"bfloat16"` over float32 parameters is the usual mixed precision of accelerators.
+            `"bfloat16"` over float32 parameters is the usual mixed precision of accelerators, and of CPUs that
+            have instructions for it; see `jaxfc.networks.precision`.
 
     The fields from `dropout_keep_ratio` to `norm_eps` are leaves of the pytree that an `FCNet` is; the
     others are static. A leaf that is None, or a `weight_scale` that is a name, is part of the structure.
@@ -84,7 +86,7 @@ class FCNet:
     @property
     def dtype(self) -> jnp.dtype:
         """The dtype of activations and matrix products."""
-        return jnp.dtype(self.compute_dtype or self.param_dtype)
+        return compute_type(self)
 
     @property
     def first_shape(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from jaxfc import layers
 from jaxfc.description import number
 from jaxfc.networks import blocks
 from jaxfc.networks.contract import Cost, Outputs, network
+from jaxfc.networks.precision import compute_type
 
 Params = dict[str, Any]
 
@@ -82,7 +83,7 @@ class ResidualNet:
     @property
     def dtype(self) -> jnp.dtype:
         """The dtype of activations and matrix products."""
-        return jnp.dtype(self.compute_dtype or self.param_dtype)
+        return compute_type(self)
 
     @property
     def first_shape(self) -> tuple[int, int]:

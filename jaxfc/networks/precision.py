@@ -1,0 +1,63 @@
+"""The type that a network computes in: the one asked for, where the device multiplies it fast."""
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+FLAGS = {"avx512_bf16", "amx_bf16"}  # instructions that XLA multiplies bfloat16 with on a CPU
+
+
+def compute_type(net: Any) -> jnp.dtype:
+    """The dtype of a network's activations and of the factors of its products.
+
+    That is `compute_dtype`, or `param_dtype` without one. Where bfloat16 is asked for over wider parameters, and
+    the processor has no instructions for it, it is that of the parameters: bfloat16 would be widened product by
+    product, and slower than float32. A warning says so, once.
+
+    Args:
+        net: a network with `param_dtype` and `compute_dtype`.
+
+    >>> from jaxfc import FCNet
+    >>> compute_type(FCNet(4, (), 3, param_dtype="bfloat16")).name
+    'bfloat16'
+    """
+    if net.compute_dtype == "bfloat16" and net.param_dtype != "bfloat16" and not multiplies_bfloat16():
+        _say_once()
+        return jnp.dtype(net.param_dtype)
+    return jnp.dtype(net.compute_dtype or net.param_dtype)
+
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether JAX's default device multiplies bfloat16 faster than float32: every GPU and TPU, and CPUs that say so.
+
+    >>> multiplies_bfloat16() in (True, False)
+    True
+    """
+    return jax.default_backend() != "cpu" or bool(FLAGS & cpu_flags())
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """The instruction sets that the processor has, as Linux names them; none where the system does not say.
+
+    >>> sorted(cpu_flags(Path("no such file")))
+    []
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+
+
+@functools.cache
+def _say_once() -> None:
+    warnings.warn(
+        "compute_dtype='bfloat16': this processor has no instructions for it (AVX512-BF16 or AMX), so products are "
+        "computed in the parameters' type",
+        stacklevel=4,
+    )
