@@ -45,7 +45,7 @@ def dropout_forward(x: Batch, keep_ratio: Number, noise: Noise) -> tuple[Batch, 
         noise: a JAX key, from which the mask is drawn; or the mask itself, boolean, `(batch, features)`.
 
     Returns:
-        The outputs, and the cache for `dropout_backward`: the key, not the mask.
+        The outputs, and the cache for `dropout_backward`: the mask, a byte for each entry, and its factor.
 
     Raises:
         ValueError: `keep_ratio` is a number outside (0, 1].
@@ -59,20 +59,18 @@ def dropout_forward(x: Batch, keep_ratio: Number, noise: Noise) -> tuple[Batch, 
     (1, 3)
     """
     mask, scale = dropout_mask(keep_ratio, noise, x.shape, wide_type(x))
-    return jnp.where(mask, x * scale.astype(x.dtype), 0), (keep_ratio, noise)
+    return jnp.where(mask, x * scale.astype(x.dtype), 0), (mask, scale)
 
 
 def dropout_backward(dout: Batch, cache: tuple) -> Batch:
-    r"""$y$ is linear in $x$, so $dx = m \odot dy / p$, with the same mask: drawn again, from the same key.
-
-    Drawing twice costs less than writing the mask to memory and reading it back.
+    r"""$y$ is linear in $x$, so $dx = m \odot dy / p$, with the same mask.
 
     >>> _, cache = dropout_forward(jnp.ones((1, 3)), 0.5, jnp.array([[True, False, True]]))
     >>> print(dropout_backward(jnp.ones((1, 3)), cache))
     [[2. 0. 2.]]
     """
-    dx, _ = dropout_forward(dout, *cache)
-    return dx
+    mask, scale = cache
+    return jnp.where(mask, dout * scale.astype(dout.dtype), 0)
 
 
 def stochastic_depth_forward(x: Batch, keep_ratio: Number, noise: RowNoise) -> tuple[Batch, tuple]:
@@ -91,7 +89,7 @@ def stochastic_depth_forward(x: Batch, keep_ratio: Number, noise: RowNoise) -> t
             alone; or the mask itself, boolean, `(batch,)`.
 
     Returns:
-        The outputs, and the cache for `stochastic_depth_backward`: the key, not the mask.
+        The outputs, and the cache for `stochastic_depth_backward`: the mask and its factor.
 
     Raises:
         ValueError: `keep_ratio` is a number outside (0, 1], or the mask is not `(batch,)`.
@@ -104,7 +102,7 @@ def stochastic_depth_forward(x: Batch, keep_ratio: Number, noise: RowNoise) -> t
     """
     rows = noise[:, None] if noise.dtype == jnp.bool_ else noise
     mask, scale = dropout_mask(keep_ratio, rows, (len(x), 1), wide_type(x))
-    return jnp.where(mask, x * scale.astype(x.dtype), 0), (keep_ratio, noise)
+    return jnp.where(mask, x * scale.astype(x.dtype), 0), (mask, scale)
 
 
 def stochastic_depth_backward(dout: Batch, cache: tuple) -> Batch:
@@ -114,8 +112,7 @@ def stochastic_depth_backward(dout: Batch, cache: tuple) -> Batch:
     >>> print(stochastic_depth_backward(jnp.ones((2, 1)), cache).T)
     [[2. 0.]]
     """
-    dx, _ = stochastic_depth_forward(dout, *cache)
-    return dx
+    return dropout_backward(dout, cache)
 
 
 def _check_dropout(x: Any, keep_ratio: Any, noise: Any) -> None:

@@ -1,9 +1,8 @@
 """Random bits for what drops at random: the Threefry-2x32 generator, written so that it fuses with its use.
 
-JAX's own generator produces its bits as an array in memory, by a loop that the compiler can't fuse;
-for a mask that is drawn twice a step, that costs several times what the mask itself does. Here every
-bit is a pure function of (key, row, column): no memory, the same on every device and for every way of
-sharding the batch, and a row's mask doesn't depend on how many rows stand beside it.
+JAX's own generator produces its bits by a loop that the compiler can't fuse, which costs several times what
+the mask itself does. Here every bit is a pure function of (key, row, column), the same on every device and for
+every way of sharding the batch, and a row's mask doesn't depend on how many rows stand beside it.
 
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
@@ -56,6 +55,7 @@ def bits16(key: Key[Array, ""], shape: tuple[int, int]) -> UInt16[Array, "rows c
     quarter = -(-columns // 4)
     words = jax.random.bits(key, (2,), jnp.uint32)
     counter = tuple(lax.broadcasted_iota(jnp.uint32, (rows, quarter), axis) for axis in (0, 1))
-    x0, x1 = threefry2x32((words[0], words[1]), counter)
+    # The words are kept: on a CPU, each quarter would otherwise compute all of them anew.
+    x0, x1 = lax.optimization_barrier(threefry2x32((words[0], words[1]), counter))
     quarters = [half.astype(jnp.uint16) for x in (x0, x1) for half in (x, x >> np.uint32(16))]
     return jnp.concatenate(quarters, axis=1)[:, :columns]
