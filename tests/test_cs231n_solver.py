@@ -102,7 +102,7 @@ def test_defaults_and_attributes():
     assert (model.dtype, model.dropout_param) == (np.float64, {"mode": "train", "p": 0.8, "seed": 7})
     assert model.bn_params == [{"mode": "train"}, {"mode": "train"}]
     assert FullyConnectedNet([4], 6, 3, normalization="layernorm").bn_params == [{}]
-    assert FullyConnectedNet([4], 6, 3, dropout=0.3).dropout_param == {"mode": "train", "p": 0.3}
+    assert FullyConnectedNet([4], 6, 3, 0.3).dropout_param == {"mode": "train", "p": 0.3}
     assert FullyConnectedNet([4], 6, 3, dropout=1).use_dropout is False
     with pytest.raises(ValueError, match="batchnorm"):
         FullyConnectedNet([4], 6, 3, normalization="batch")
