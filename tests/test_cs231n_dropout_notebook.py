@@ -49,6 +49,7 @@ def test_dropout_backward_agrees_with_differences():
     assert 0.6 < (dx == 0).mean() < 0.95
 
 
+@pytest.mark.filterwarnings("ignore:dropout=")  # which of its meanings is taken
 @pytest.mark.parametrize("keyword", ["dropout_keep_ratio", "dropout"])
 @pytest.mark.parametrize("keep_ratio", [1, 0.75, 0.5])
 def test_gradients_of_a_network_with_dropout(keep_ratio, keyword):

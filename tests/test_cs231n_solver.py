@@ -13,6 +13,7 @@ import numpy_reference as reference
 import pytest
 
 from jaxfc.cs231n import layer_utils, layers, optim
+from jaxfc.cs231n.bridge import ALIGNMENT, aligned
 from jaxfc.cs231n.classifiers import fc_net
 from jaxfc.cs231n.classifiers.fc_net import FullyConnectedNet, TwoLayerNet
 from jaxfc.cs231n.gradient_check import eval_numerical_gradient
@@ -101,7 +102,7 @@ def test_defaults_and_attributes():
     assert (model.dtype, model.dropout_param) == (np.float64, {"mode": "train", "p": 0.8, "seed": 7})
     assert model.bn_params == [{"mode": "train"}, {"mode": "train"}]
     assert FullyConnectedNet([4], 6, 3, normalization="layernorm").bn_params == [{}]
-    assert FullyConnectedNet([4], 6, 3, dropout=0.3).dropout_param == {"mode": "train", "p": 0.3}
+    assert FullyConnectedNet([4], 6, 3, 0.3).dropout_param == {"mode": "train", "p": 0.3}
     assert FullyConnectedNet([4], 6, 3, dropout=1).use_dropout is False
     with pytest.raises(ValueError, match="batchnorm"):
         FullyConnectedNet([4], 6, 3, normalization="batch")
@@ -656,6 +657,35 @@ def test_large_models_share_a_program_among_learning_rates(data, compilations, m
 def test_large_models_train_as_small_ones(data, capsys, monkeypatch, rule):
     monkeypatch.setattr("jaxfc.cs231n.stretch.SMALL", 10)
     assert_same_training(train_both(data, capsys, update_rule=rule, num_epochs=2))
+
+
+def test_a_training_leaves_the_arrays_it_was_given_alone(data):
+    """Programs take over memory: that of copies, never that of parameters which a notebook still holds."""
+    model = FullyConnectedNet([6], 48, 3, 0.8, "batchnorm", weight_scale=0.3)
+    held = dict(model.params)
+    before = {name: w.copy() for name, w in held.items()}
+    rows = data["X_train"].copy()
+    solver = Solver(model, data, update_rule="adam", batch_size=20, num_epochs=2, verbose=False)
+    solver.train()
+    assert_same_dicts(held, before, rtol=0)
+    np.testing.assert_array_equal(data["X_train"], rows)
+    assert np.abs(model.params["W1"] - held["W1"]).max() > 0
+    first = {name: w.copy() for name, w in solver.best_params.items()}
+    solver.train()
+    assert solver.best_params is model.params
+    assert all(np.isfinite(w).all() for w in first.values())
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((3, 5), np.float32), ((7,), np.float64), ((1, 2, 3), bool)])
+def test_aligned_arrays_are_read_where_they_lie(shape, dtype):
+    array = aligned(shape, dtype)
+    assert (array.shape, array.dtype, array.ctypes.data % ALIGNMENT) == (shape, dtype, 0)
+    array[...] = 1
+    with jax.enable_x64(True):
+        there = jax.device_put(array)
+    np.testing.assert_array_equal(there, np.ones(shape, dtype))
+    if array.size and jax.default_backend() == "cpu":
+        assert there.unsafe_buffer_pointer() == array.ctypes.data
 
 
 def test_masks_drawn_ahead_are_bounded(data, capsys, monkeypatch):

@@ -1,16 +1,24 @@
 """The way between NumPy at the face and compiled functions behind it."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
 
+ALIGNMENT = 64  # bytes: of memory that JAX on a CPU takes over without a copy
 
-def compiled(function: Callable) -> Callable:
-    """Compile a function, and call it with 64-bit arithmetic allowed, whatever the process's setting."""
-    program = jax.jit(function)
+
+def compiled(function: Callable, donate: tuple[int, ...] = ()) -> Callable:
+    """Compile a function, and call it with 64-bit arithmetic allowed, whatever the process's setting.
+
+    Args:
+        function: of arrays, or trees of them.
+        donate: the positions of arguments whose memory the results may take; no array of a caller's own.
+    """
+    program = jax.jit(function, donate_argnums=donate)
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
@@ -23,6 +31,17 @@ def compiled(function: Callable) -> Callable:
 def to_numpy(tree: Any) -> Any:
     """The same tree with arrays that the caller may write to."""
     return jax.tree.map(np.array, tree)
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array to be filled, and left alone once it is handed to JAX: a CPU then reads it where it lies.
+
+    NumPy's own lie 16 bytes beside such a place; to copy 49,000 images takes a third of a second.
+    """
+    dtype, count = np.dtype(dtype), math.prod(shape)
+    memory = np.empty(count * dtype.itemsize + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def common(*arrays: Any) -> tuple[np.ndarray, ...]:

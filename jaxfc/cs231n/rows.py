@@ -1,10 +1,12 @@
-"""A Solver's rows on the device: copied there once, in the model's own type, and looked up there."""
+"""A Solver's rows on the device: brought there once, in the model's own type, and looked up there."""
 
+import math
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxfc.cs231n.bridge import aligned
 from jaxfc.objective import ROWS
 
 Array = np.ndarray
@@ -27,7 +29,10 @@ class Rows:
         self.parts = (X_train, X_val)
         for X in self.parts:
             model.check_features(X)
-        rows = np.concatenate([X.reshape(len(X), -1) for X in self.parts], dtype=model.dtype, casting="unsafe")
+        sizes = [len(X) for X in self.parts]
+        rows = aligned((sum(sizes), math.prod(X_train.shape[1:])), model.dtype)
+        for X, part in zip(self.parts, np.split(rows, sizes[:1]), strict=True):
+            part[:] = X.reshape(len(X), -1)
         with jax.enable_x64(True):
             self.x = jax.device_put(rows)
 
@@ -35,13 +40,10 @@ class Rows:
         """Whether `X` is the training or the validation rows."""
         return any(X is part for part in self.parts)
 
-    def classes(self, X: Array, rows: Array) -> Array:
-        """The class that the model as it is gives each of some rows of `X`, in test mode."""
+    def classes(self, X: Array, rows: Array, layers: Any, running: Any) -> Array:
+        """The class that the model, with parameters as the core network has them, gives each of some rows of `X`."""
         model = self.model
-        model.enter("test")
         program = model.programs().classes
-        with jax.enable_x64(True):
-            layers, running = jax.device_put((model.layers(), model.running(model.dtype)))
         rows = (rows + (0 if X is self.parts[0] else len(self.parts[0]))).astype(np.int32)
         return np.concatenate(
             [

@@ -10,7 +10,7 @@ from jaxfc.artifacts.files import write_atomically
 from jaxfc.cs231n import optim
 from jaxfc.cs231n.layers import check_labels
 from jaxfc.cs231n.rows import Rows
-from jaxfc.cs231n.stretch import Stretches, is_compiled, longest_stretch
+from jaxfc.cs231n.stretch import Stretches, is_compiled
 
 __all__ = ["Solver"]
 
@@ -124,7 +124,7 @@ class Solver:
     def _classes(self, X: Array, rows: Array, batch_size: int) -> Array:
         """The classes that the model gives some rows of `X`."""
         if self._compiled is not None and self._compiled.rows.has(X):
-            return self._compiled.rows.classes(X, rows)
+            return self._compiled.classes(X, rows)
         size = 10 * batch_size if is_compiled(self.model) else batch_size
         scores = [self.model.loss(X[rows[start : start + size]]) for start in range(0, len(rows), size)]
         return np.argmax(np.concatenate(scores), axis=1)
@@ -148,7 +148,8 @@ class Solver:
                     for config in self.optim_configs.values():
                         config["learning_rate"] *= self.lr_decay
                 if t == 0 or t == iterations - 1 or epoch_end:
-                    self._write_back()
+                    if self._is_watched():
+                        self._write_back()
                     self._check()
         finally:
             self._write_back()
@@ -173,6 +174,10 @@ class Solver:
         if self._compiled is not None:
             self._compiled.write_back()
 
+    def _is_watched(self) -> bool:
+        """Whether a check may look at the model: in a subclass's own methods, or in a checkpoint."""
+        return type(self) is not Solver or self.checkpoint_name is not None
+
     def _check(self) -> None:
         """Measure both accuracies, print them, and keep the best parameters."""
         train_acc = self.check_accuracy(self.X_train, self.y_train, num_samples=self.num_train_samples)
@@ -184,14 +189,19 @@ class Solver:
             print(f"(Epoch {self.epoch} / {self.num_epochs}) train acc: {train_acc:f}; val_acc: {val_acc:f}")
         if val_acc > self.best_val_acc:
             self.best_val_acc = val_acc
-            self.best_params = {name: w.copy() for name, w in self.model.params.items()}
+            self.best_params = self._params()
+
+    def _params(self) -> dict[str, Array]:
+        """A copy of the parameters."""
+        if self._compiled is not None:
+            return self._compiled.params()
+        return {name: w.copy() for name, w in self.model.params.items()}
 
     def _ranges(self, iterations: int, per_epoch: int) -> Iterator[range]:
         """Cut the iterations after each one that is followed by a print or a check."""
-        longest = longest_stretch(self.model, self.batch_size) if is_compiled(self.model) else iterations
         start = 0
         for t in range(iterations):
             followed = (self.verbose and t % self.print_every == 0) or (t + 1) % per_epoch == 0
-            if followed or t in (0, iterations - 1) or t + 1 - start == longest:
+            if followed or t in (0, iterations - 1):
                 yield range(start, t + 1)
                 start = t + 1

@@ -2,11 +2,11 @@
 
 What the assignment's loop does between two prints or two checks of accuracy depends on nothing but
 arrays, and on draws from NumPy's global random stream. So the draws are made first, in the assignment's
-order; then one program runs the whole stretch. From stretch to stretch, parameters stay on the device
-until someone may look at them.
+order; then one program runs the whole stretch, or a part of it while the next part's masks are drawn.
+Parameters stay on the device until someone may look at them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,12 +16,12 @@ import numpy as np
 from jax import lax
 
 from jaxfc.cs231n import optim
-from jaxfc.cs231n.bridge import compiled
+from jaxfc.cs231n.bridge import aligned, compiled
 from jaxfc.cs231n.classifiers.fc_net import SMALL, FullyConnectedNet, Programs, flat
 from jaxfc.cs231n.rows import Rows
 
 Array = np.ndarray
-MASK_BYTES = 2**28  # of dropout masks drawn ahead
+MASK_BYTES = 2**23  # of dropout masks drawn at a time: few, so that the first part of a stretch starts soon
 
 
 def is_compiled(model: Any) -> bool:
@@ -29,12 +29,12 @@ def is_compiled(model: Any) -> bool:
     return type(model).loss is FullyConnectedNet.loss  # and TwoLayerNet's: they inherit it
 
 
-def longest_stretch(model: Any, batch_size: int) -> int:
-    """How many iterations' masks may be drawn ahead."""
+def longest_part(model: Any, batch_size: int) -> int:
+    """How many iterations' masks are drawn at a time."""
     if not model.use_dropout:
         return 2**31
-    units = sum(w.shape[1] for w in model.weights())
-    return max(MASK_BYTES // (units * batch_size), 1)
+    units = sum(w.shape[1] for w in model.weights()[:-1])
+    return max(MASK_BYTES // max(units * batch_size, 1), 1)
 
 
 class Stretches:
@@ -47,61 +47,88 @@ class Stretches:
         rows: the rows on the device, training rows first.
         y: the training rows' labels.
         batch_size: rows drawn for an iteration.
-        longest: the most iterations of a stretch. Arrays of draws are padded to it, so that one program
-            serves stretches of all lengths.
+        longest: the most iterations of a stretch. Arrays of draws are padded to it, or to the longest part, so
+            that one program serves stretches of all lengths.
     """
 
     def __init__(
         self, model: Any, rule: str, configs: dict[str, dict], rows: Rows, y: Array, batch_size: int, longest: int
     ) -> None:
         self.model, self.rule, self.adapter, self.configs = model, rule, optim.ADAPTERS[rule], configs
-        self.rows, self.batch_size, self.longest = rows, batch_size, longest
+        self.rows, self.batch_size = rows, batch_size
+        self.longest = min(longest, longest_part(model, batch_size))
         with jax.enable_x64(True):
             self.data = rows.x, jax.device_put(np.asarray(y))
         # One program serves all update rules where to compile costs more than to carry slots that a rule leaves unused.
         self.shared = sum(w.size for w in model.params.values()) <= SMALL
         self.state: list | None = None  # parameters, statistics and slots, where they are not the model's
-        self.groups: dict[tuple, tuple[str, ...]] = {}
+        self.groups: tuple[tuple[str, ...], ...] = ()  # names of parameters that share all numbers
         self.done = 0  # iterations since the state was read
 
     def run(self, iterations: int) -> list[float]:
         """Run so many iterations, and return their losses."""
-        model = self.model
-        model.enter("train")
-        rows, masks = self._draw(iterations)
+        self.model.enter("train")
         if self.state is None:
             self._read()
-        program = _program(model.programs(), tuple(self.groups.values()), None if self.shared else self.rule)
+        parts: list[tuple[Any, int]] = []  # losses, and how many of them are
+        while iterations > 0:
+            part = min(iterations, self.longest)
+            rows, masks = self._draw(part)
+            parts.append((self._start(part, rows, masks), part))
+            iterations -= part
+            if len(parts) > 1:
+                parts[-2][0].block_until_ready()  # two parts' masks are in memory, no more
+        return [loss for losses, part in parts for loss in np.asarray(losses)[:part].tolist()]
+
+    def _start(self, iterations: int, rows: Array, masks: list[Array] | None) -> Any:
+        """Start the program on the rows and masks drawn, without waiting for it; return the losses to be."""
+        program = _program(self.model.programs(), self.groups, None if self.shared else self.rule)
         *self.state, losses = program(
+            self.state,
             np.int32(list(optim.ADAPTERS).index(self.rule)),
             np.int32(iterations),
-            model.numbers(),
-            self.state,
-            [_padded(key[:-1]) for key in self.groups],
-            [np.int32(key[-1] + self.done) for key in self.groups],
+            self.model.numbers(),
+            [self._numbers(names) for names in self.groups],
+            [np.int32(self._count(names) + self.done) for names in self.groups],
             self.data,
             rows,
             masks,
         )
         self.done += iterations
-        return [float(loss) for loss in np.asarray(losses)[:iterations]]
+        return losses
+
+    def classes(self, X: Array, rows: Array) -> Array:
+        """The class that the model as it is gives each of some rows of `X`, in test mode."""
+        self.model.enter("test")
+        if self.state is None:
+            self._read()
+        layers, stats, _ = self.state
+        return self.rows.classes(X, rows, layers, stats)
+
+    def params(self) -> dict[str, Array]:
+        """A copy of the parameters as they are."""
+        if self.state is None:
+            self._read()
+        trained = flat(self.state[0])
+        return {name: np.array(trained.get(name, w)) for name, w in self.model.params.items()}
 
     def _read(self) -> None:
         """Take the state of the training from the model and the configurations."""
         for name, config in self.configs.items():
             self.adapter.fill(self.model.params[name], config)
         self.groups, self.done = self._group(), 0
-        slots = [self._slots(names) for names in self.groups.values()]
-        self.state = [self.model.layers(), self.model.running(self.model.dtype), slots]
+        slots = [self._slots(names) for names in self.groups]
+        with jax.enable_x64(True):  # copies, for the program takes their memory for its results
+            self.state = jax.tree.map(jnp.array, [self.model.layers(), self.model.running(self.model.dtype), slots])
 
     def write_back(self) -> None:
         """Bring the model and the configurations up to date; the next run reads them again."""
         if self.state is None:
             return
-        layers, stats, slots = self.state
-        self.model.params.update({name: np.array(w) for name, w in flat(layers).items()})
+        self.model.params.update(self.params())
+        _, stats, slots = self.state
         self.model.keep(stats)
-        for names, arrays in zip(self.groups.values(), slots, strict=True):
+        for names, arrays in zip(self.groups, slots, strict=True):
             self._write_configs(names, arrays)
         self.state = None
 
@@ -115,19 +142,27 @@ class Stretches:
             drawn = self.model.draw_masks(self.batch_size)
             if drawn is None:
                 continue
-            masks = masks or [np.zeros((self.longest, *mask.shape), bool) for mask in drawn]
+            masks = masks or [aligned((self.longest, *mask.shape), bool) for mask in drawn]
             for ahead, mask in zip(masks, drawn, strict=True):
                 ahead[i] = mask
         return rows, masks
 
-    def _group(self) -> dict[tuple, tuple[str, ...]]:
-        """The names of the parameters that share all numbers of their configuration, by those numbers."""
+    def _group(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the parameters that share all numbers of their configuration."""
         groups: dict[tuple, tuple[str, ...]] = {}
-        for name, config in self.configs.items():
-            numbers = [float(config[number]) for number, _ in self.adapter.numbers]
-            key = (*numbers, int(config.get(self.adapter.counter, 0)))
+        for name in self.configs:
+            key = (*self._numbers([name]), self._count([name]))
             groups[key] = (*groups.get(key, ()), name)
-        return groups
+        return tuple(groups.values())
+
+    def _numbers(self, names: Sequence[str]) -> Array:
+        """A group's numbers as an array of four, as many as any rule has."""
+        numbers = [float(self.configs[names[0]][number]) for number, _ in self.adapter.numbers]
+        return np.array([*numbers, *[0.0] * (4 - len(numbers))])
+
+    def _count(self, names: Sequence[str]) -> int:
+        """How many steps a group's configuration has counted, up to when it was read."""
+        return int(self.configs[names[0]].get(self.adapter.counter, 0))
 
     def _slots(self, names: tuple[str, ...]) -> tuple[dict[str, Array], ...]:
         """A group's slots, a tree for each; in a shared program two, as many as any rule has."""
@@ -145,11 +180,6 @@ class Stretches:
                 config[self.adapter.counter] += self.done
 
 
-def _padded(numbers: tuple[float, ...]) -> Array:
-    """A rule's numbers as an array of four, as many as any rule has."""
-    return np.array([*numbers, *[0.0] * (4 - len(numbers))])
-
-
 @cache
 def _program(programs: Programs, groups: tuple[tuple[str, ...], ...], rule: str | None) -> Callable:
     """The program that runs a stretch; with `rule` None, one for all rules, chosen by their index."""
@@ -162,10 +192,10 @@ def _program(programs: Programs, groups: tuple[tuple[str, ...], ...], rule: str 
         return jax.tree.map(lambda *arrays: lax.select_n(index, *arrays), *results)
 
     def stretch(
+        start: list,
         index: Any,
         iterations: Any,
         net: Any,
-        start: list,
         numbers: Any,
         counts: Any,
         data: tuple,
@@ -189,7 +219,7 @@ def _program(programs: Programs, groups: tuple[tuple[str, ...], ...], rule: str 
         losses = jnp.zeros(len(rows), jnp.promote_types(x.dtype, jnp.float32))
         return lax.fori_loop(0, iterations, iteration, (*start, losses))
 
-    return compiled(stretch)
+    return compiled(stretch, donate=(0,))
 
 
 def _like(layers: list[dict[str, Any]], params: dict[str, Any]) -> list[dict[str, Any]]:

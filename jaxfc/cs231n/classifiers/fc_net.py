@@ -15,6 +15,7 @@ import numpy as np
 from jaxfc import objective
 from jaxfc.artifacts.files import write_atomically
 from jaxfc.cs231n.bridge import compiled, refuse
+from jaxfc.cs231n.classifiers.years import of_any_year
 from jaxfc.cs231n.layer_utils import *  # noqa: F403 (notebooks rely on it)
 from jaxfc.cs231n.layer_utils import __all__ as _layer_utils
 from jaxfc.cs231n.layers import *  # noqa: F403
@@ -159,13 +160,20 @@ class FullyConnectedNet(_Model):
         hidden_dims: the hidden layers' widths.
         input_dim: the number of input features.
         num_classes: the number of classes.
-        dropout_keep_ratio: the probability to KEEP an activation; 1 for no dropout. Older notebooks call
-            it `dropout`.
+        dropout_keep_ratio: the probability to KEEP an activation; 1 for no dropout.
         normalization: None, `"batchnorm"` or `"layernorm"`.
         reg: L2 strength, of `0.5 * reg * sum(W**2)`.
         weight_scale: the standard deviation of initial weights, drawn from NumPy's global stream.
         dtype: of parameters and computation, float32 or float64.
         seed: for dropout: seeds NumPy's global stream before every mask.
+        dropout: what the years before 2021 had in place of the keep ratio: in 2016 and 2017, and so beside
+            `use_batchnorm`, the probability to DROP, 0 for none; from 2018 on, and so without, the probability
+            to KEEP, 1 for none. Without either normalization beside it a warning says that it is kept.
+            `dropout_param["p"]` is the probability to keep, whichever was given.
+        use_batchnorm: 2016's and 2017's name for `normalization="batchnorm"`.
+
+    Raises:
+        ValueError: arguments that contradict each other, or that are out of their range.
 
     >>> model = FullyConnectedNet([8, 8], input_dim=4, num_classes=3, normalization="batchnorm")
     >>> sorted(model.params)
@@ -187,8 +195,9 @@ class FullyConnectedNet(_Model):
         seed: int | None = None,
         *,
         dropout: float | None = None,
+        use_batchnorm: bool | None = None,
     ) -> None:
-        keep_ratio = dropout_keep_ratio if dropout is None else dropout
+        keep_ratio, normalization = of_any_year(dropout_keep_ratio, normalization, dropout, use_batchnorm)
         self.normalization = normalization
         self.use_dropout = keep_ratio != 1
         self.reg = reg
@@ -206,6 +215,11 @@ class FullyConnectedNet(_Model):
         elif normalization == "layernorm":
             self.bn_params = [{} for _ in hidden_dims]
         self.programs()  # raises on what the core network does not know
+
+    @property
+    def use_batchnorm(self) -> bool:
+        """Whether the normalization is batchnorm: an attribute in 2016 and 2017."""
+        return self.normalization == "batchnorm"
 
     def enter(self, mode: str) -> None:
         """Set the mode in `bn_params` and `dropout_param`, and seed what test mode seeds."""
