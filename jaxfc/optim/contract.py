@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -104,6 +105,7 @@ def hyper_names(rule: UpdateRule) -> tuple[str, ...]:
     return tuple(rule.hyper) if hasattr(rule, "hyper") else _keywords(rule.init)
 
 
+@cache
 def _keywords(init: Callable[..., Any]) -> tuple[str, ...]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     _, *rest = inspect.signature(init).parameters.values()

@@ -26,7 +26,7 @@ from jaxfc.search.spaces import Settings
 from jaxfc.search.storage import State, Storage
 from jaxfc.search.trials import SearchResult, Trial, ranked
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.identity import identity
+from jaxfc.training.identity import described_run
 from jaxfc.training.program import NEVER
 from jaxfc.training.settings import RunSettings, weighted
 
@@ -168,12 +168,12 @@ def lay_out(
     device = jax.local_devices()[0]
     num_val = len(data.x_val) if parts[0].held is None else len(parts[0].held)
     beside = shared_bytes(data, groups, folds, keep, device)
-    cuts = [chunking(g, num_val, len(g.numbers), device, chunk, beside) for g in groups]
+    cuts = [chunking(g, num_val, len(g.places), device, chunk, beside) for g in groups]
     fingerprint = {
         "data": [data.name, *data.x_train.shape, data.fingerprint()],
         "shared settings": _described(asdict(shared), build),
         "candidates": [dict(each) for each in settings],
-        "networks, tasks or rules": _digest(made, data),
+        "networks, tasks or rules": _digest(made),
         "rungs": brackets,
         "folds": folds,
         "kept candidates": keep,
@@ -195,13 +195,12 @@ def _described(settings: dict[str, Any], build: TrainConfig | Build) -> list[Any
     return [json.dumps(settings, default=str), build.to_json() if isinstance(build, TrainConfig) else ""]
 
 
-def _digest(made: Sequence[Blueprint], data: Dataset) -> str:
+def _digest(made: Sequence[Blueprint]) -> str:
     """What the candidates are, beside their settings: a function of one's own may have changed."""
     digest = hashlib.sha256()
     for each in made:
-        who = identity(each.net, each.task, each.rule, each.hyper, each.settings, data)
-        del who["versions"], who["data"]
-        digest.update(json.dumps(who, sort_keys=True).encode())
+        who = described_run(each.net, each.task, each.rule, each.hyper, each.settings)
+        digest.update(json.dumps(who, default=str, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
@@ -233,7 +232,7 @@ def _chunks(state: State, groups: Sequence[Group], cuts: Sequence[Chunking], sto
     """What has yet to be trained for every running trial to get to an epoch."""
     chunks = []
     for g, cut in zip(groups, cuts, strict=True):
-        waiting = [t for t in state.trials if t.number in g.numbers and t.status == "running" and t.epochs < stop]
+        waiting = [t for t in state.trials if t.number in g.places and t.status == "running" and t.epochs < stop]
         for start in range(0, len(waiting), cut.members):
             mine = waiting[start : start + cut.members]
             members = tuple(state.members[t.number] for t in mine) if mine[0].epochs else None
@@ -266,7 +265,7 @@ def _record(state: State, trained: Trained, patience: int, keep: int) -> None:
 
 def _filled(measured: np.ndarray) -> np.ndarray:
     """What was measured, with the epochs that early stopping left out, where parameters stay as they were."""
-    for i in range(1, measured.shape[1]):
+    for i in range(1, measured.shape[1] if np.isnan(measured).any() else 0):
         measured[:, i] = np.where(np.isnan(measured[:, i]), measured[:, i - 1], measured[:, i])
     return measured
 
@@ -294,6 +293,8 @@ def _end(state: State, trial: Trial, keep: int) -> None:
 
 def _show(bar: Any, state: State, brackets: Sequence[Bracket], folds: int) -> None:
     """Bring the progress bar up to date."""
+    if bar.disable:
+        return
     left = 0
     for place, bracket in enumerate(brackets):
         epochs = [t.epochs for t in state.trials if t.bracket == place and t.status == "running"]

@@ -95,8 +95,7 @@ class Storage:
         self._compare(json.loads(metadata["search"]))
         shapes = {}
         for group in groups:
-            shape = member_shape(group.recipe, next(iter(group.numbers.values()))[0])
-            shapes |= dict.fromkeys(group.numbers, shape)
+            shapes |= dict.fromkeys(group.places, member_shape(group.recipe, group.first))
         for trial in state.trials:
             trial_tensors = _under(tensors, f"trials.{trial.number}.")
             if trial_tensors:
