@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jaxfc.search.spaces import Settings
 from jaxfc.tasks import Task
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import check_arguments
-from jaxfc.training.program import Recipe
+from jaxfc.training.program import Best, Recipe
 from jaxfc.training.settings import RUN_NAMES, RunSettings
 
 Build = Callable[[Settings], tuple[Network, Task, UpdateRule, Mapping[str, Any]]]
@@ -60,22 +61,30 @@ class Group:
         recipe: what is static of their training.
         settings: the first candidate's settings of the run; batch size and sampling are all's.
         num_rows: the number of training rows.
-        net: the first candidate's network.
-        places: for each trial, by its number, its place among the group's.
+        nets: for each trial, by its number, its network in the form that all have: its own, or a padded one.
         folds: for each fold what sets the candidates apart, as a population.
     """
 
     recipe: Recipe
     settings: RunSettings
     num_rows: int
-    net: Network
-    places: dict[int, int] = field(default_factory=dict)
+    nets: dict[int, Network] = field(default_factory=dict)
     folds: list[Candidates] = field(default_factory=list)
 
     @property
     def iterations(self) -> int:
         """Iterations of an epoch."""
         return self.num_rows // self.settings.batch_size
+
+    @property
+    def net(self) -> Network:
+        """The first candidate's network."""
+        return next(iter(self.nets.values()))
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """The place of each trial among the group's."""
+        return {number: place for place, number in enumerate(self.nets)}
 
     @property
     def first(self) -> Candidates:
@@ -86,6 +95,15 @@ class Group:
         """The candidates of these numbers, on a fold, as a population."""
         chosen = [self.places[number] for number in numbers]
         return jax.tree.map(lambda column: column[chosen], self.folds[fold])
+
+    def own(self, number: int, best: Best) -> Best:
+        """A trial's best parameters without what pads them."""
+        net = self.nets[number]
+        if not hasattr(net, "cut"):
+            return best
+        params, stats = net.cut(best.params, best.stats)
+        raw = () if best.raw == () else net.cut(best.raw, best.stats)[0]
+        return best._replace(params=params, stats=stats, raw=raw)
 
 
 def check_names(names: Mapping[str, Any] | Sequence[str]) -> None:
@@ -150,11 +168,12 @@ def _built(build: Build, settings: Settings) -> tuple:
     return made
 
 
-def group(made: Sequence[Blueprint], data: Dataset, folds: Sequence[Any]) -> list[Group]:
+def group(made: Sequence[Blueprint], nets: Sequence[Network], data: Dataset, folds: Sequence[Any]) -> list[Group]:
     """Group candidates by program, in the order of their first ones.
 
     Args:
         made: the candidates.
+        nets: for each its network in the form in which it is trained; see `jaxfc.search.padding`.
         data: the data.
         folds: the folds, by whose training rows tasks are fitted.
 
@@ -164,14 +183,14 @@ def group(made: Sequence[Blueprint], data: Dataset, folds: Sequence[Any]) -> lis
     groups: dict[Any, Group] = {}
     rows: dict[Any, list] = defaultdict(list)
     weights = data.weights("train")
-    for number, each in enumerate(made):
+    for number, (each, net) in enumerate(zip(made, nets, strict=True)):
         fitted = [each.task.fitted(data.y_train[f.rows], None if weights is None else weights[f.rows]) for f in folds]
-        leaves, structure = jax.tree.flatten((each.net, fitted, dict(each.hyper)))
+        leaves, structure = jax.tree.flatten((net, fitted, dict(each.hyper)))
         recipe = Recipe(each.rule, each.settings.augmentations(data), each.settings.accumulate)
         key = (structure, recipe, each.settings.batch_size, each.settings.sampling)
         if key not in groups:
-            groups[key] = Group(recipe, each.settings, len(folds[0].rows), each.net)
-        groups[key].places[number] = len(groups[key].places)
+            groups[key] = Group(recipe, each.settings, len(folds[0].rows))
+        groups[key].nets[number] = net
         rows[key].append((*leaves, each.settings.seed))
     for (structure, *_), each, mine in zip(groups, groups.values(), rows.values(), strict=True):
         *columns, seeds = (np.stack(column) for column in zip(*mine, strict=True))
