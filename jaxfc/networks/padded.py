@@ -63,6 +63,7 @@ class PaddedFCNet:
         least_depth: how many hidden layers every network of the family has.
         draws: how many weights the network of the family with the most has.
 
+    >>> from jaxfc import FCNet
     >>> few, many = (FCNet(4, dims, 3) for dims in ((2,), (5, 6)))
     >>> net = few.padded([few, many])
     >>> net.largest.hidden_dims, net.widths.tolist(), net.last_dim

@@ -24,7 +24,7 @@ class Speed(NamedTuple):
     rate: float
 
 
-CPU = Speed(0.8, 5e10)  # of one core; what several cores do beside one another is as much sooner done of either
+CPU = Speed(1.5, 5e10)  # of one core; what several cores do beside one another is as much sooner done of either
 ACCELERATOR = Speed(5.0, 5e12)  # a guess: there, compilation counts for more
 
 
