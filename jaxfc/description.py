@@ -114,6 +114,8 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
 def describe(value: Any) -> Any:
     """A description as JSON has it; classes and functions of a user's own by their names.
 
+    A field whose metadata say `"described": False` is left out.
+
     >>> @described
     ... class Scaled:
     ...     width: int
@@ -122,8 +124,8 @@ def describe(value: Any) -> Any:
     {'type': 'Scaled', 'width': 3, 'scale': 1.0}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
+        named = [field.name for field in dataclasses.fields(value) if field.metadata.get("described", True)]
+        return {"type": type(value).__name__, **{name: describe(getattr(value, name)) for name in named}}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {"type": type(value).__name__, **{name: describe(each) for name, each in value._asdict().items()}}
     if isinstance(value, jax.Array | np.ndarray | np.generic):

@@ -43,12 +43,21 @@ def batchnorm_test(x, gamma, beta, mean, var, eps=1e-5):
     return gamma * (x - mean) / jnp.sqrt(var + eps) + beta
 
 
-def layernorm(x, gamma, beta, eps=1e-5):
+def layernorm(x, gamma, beta, eps=1e-5, counted=None):
+    if counted is not None:
+        return among(layernorm(x[:, counted], gamma[counted], beta[counted], eps), counted)
     return gamma * batchnorm(x.T, 1.0, 0.0, eps).T + beta
 
 
-def rmsnorm(x, gamma, eps=1e-5):
+def rmsnorm(x, gamma, eps=1e-5, counted=None):
+    if counted is not None:
+        return among(rmsnorm(x[:, counted], gamma[counted], eps), counted)
     return gamma * x / jnp.sqrt((x**2).sum(axis=1, keepdims=True) / x.shape[1] + eps)
+
+
+def among(x, counted):
+    """The columns of `x` where features count, and zeros elsewhere."""
+    return jnp.zeros((len(x), len(counted)), x.dtype).at[:, counted].set(x)
 
 
 def softmax_loss(scores, y, weights=None, label_smoothing=0.0):

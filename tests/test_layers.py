@@ -29,6 +29,7 @@ def cases(seed):
     x, gamma, beta, scores = draw(n, d), draw(d), draw(d), draw(n, c)
     eps, smoothing, slope = (float(v) for v in rng.uniform(1e-3, 0.3, size=3))
     keep, kept_rows = rng.random((n, d)) < 0.6, rng.random(n) < 0.6
+    counted = np.roll(np.arange(d) < (d + 1) / 2, n)  # drawn from no generator: all else stays as it was drawn
     soft, several = jnp.asarray(rng.dirichlet(np.ones(c), size=n)), jnp.asarray(rng.integers(2, size=(n, c)))
     quantiles, targets = tuple(rng.uniform(0.1, 0.9, size=k)), draw(n, d)
     result = {
@@ -44,7 +45,17 @@ def cases(seed):
             (x, gamma, beta),
         ),
         "layernorm": (lambda *a: layers.layernorm(*a, eps), lambda *a: naive.layernorm(*a, eps), (x, gamma, beta)),
+        "layernorm, padded": (
+            lambda *a: layers.layernorm(*a, eps, jnp.asarray(counted)),
+            lambda *a: naive.layernorm(*a, eps, counted),
+            (x, gamma, beta),
+        ),
         "rmsnorm": (lambda *a: layers.rmsnorm(*a, eps), lambda *a: naive.rmsnorm(*a, eps), (x, gamma)),
+        "rmsnorm, padded": (
+            lambda *a: layers.rmsnorm(*a, eps, jnp.asarray(counted)),
+            lambda *a: naive.rmsnorm(*a, eps, counted),
+            (x, gamma),
+        ),
         "dropout": (lambda x: layers.dropout(x, 0.6, jnp.asarray(keep)), lambda x: x * keep / 0.6, (x,)),
         "stochastic_depth": (
             lambda x: layers.stochastic_depth(x, 0.6, jnp.asarray(kept_rows)),
@@ -368,6 +379,15 @@ def test_rmsnorm_of_a_row_of_zeros_is_zero_and_its_gradient_finite():
     assert all(jnp.isfinite(gradient).all() for gradient in pull(jnp.ones((2, 3))))
     with pytest.raises(ValueError, match=r"gamma \(2,\)"):
         layers.rmsnorm(x, jnp.ones(2))
+
+
+def test_where_no_feature_counts_a_normalization_is_zero_and_its_gradient_finite():
+    x, one, none = jnp.arange(6.0).reshape(2, 3), jnp.ones(3), jnp.zeros(3, bool)
+    for f in (lambda x: layers.layernorm(x, one, one, 1e-5, none), lambda x: layers.rmsnorm(x, one, 1e-5, none)):
+        out, pull = jax.vjp(f, x)
+        chex.assert_trees_all_close((out, *pull(out + 1)), (0 * x, 0 * x), rtol=0)
+    with pytest.raises(ValueError, match=r"counted \(2,\)"):
+        layers.layernorm(x, one, one, 1e-5, jnp.ones(2, bool))
 
 
 def test_layers_carry_their_names_and_documentation():

@@ -70,8 +70,8 @@ def test_static_settings_are_grouped_by_program(data):
         "update_rule": search.choice("adam", "sgd"),
         "learning_rate": search.logspace(1e-3, 1e-2, 3),
     }
-    layout = loop.lay_out(data, CONFIG, search.grid(spaces))
-    assert [sorted(group.numbers) for group in layout.groups] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    layout = loop.lay_out(data, CONFIG, search.grid(spaces), pad=False)
+    assert [sorted(group.places) for group in layout.groups] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
     assert len(layout.trials) == 12
 
 

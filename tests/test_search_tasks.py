@@ -72,7 +72,7 @@ def test_networks_and_rules_of_ones_own_are_searched():
     spaces = {"reg": parse("reg", "choice:0,1e-4"), "rate": search.logspace(1e-4, 1e-2, 3)}
     settings = search.grid({"width": search.choice(8, 6), **spaces})
     found = search.run(data, build, settings, epochs=2, batch_size=50)
-    assert (found.groups, found.best.config, found.best.settings["rate"]) == (2, None, 1e-2)
+    assert (found.groups, found.best.config, found.best.settings["rate"]) == (1, None, 1e-2)
     assert (found.best.metric, found.best.higher) == ("log_loss", False)
     net, task, rule, hyper = build(found.best.settings)
     result = jaxfc.fit(net, rule, data, task=task, hyper=hyper, epochs=2, batch_size=50, verbose=False)

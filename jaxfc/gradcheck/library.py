@@ -104,6 +104,7 @@ def _cases(seed: int) -> dict[str, tuple[Callable, tuple, dict[str, Any]]]:
         return np.where(x >= 0, x + 0.01, x - 0.01)
 
     x, y, key = draw(7, 5), np.arange(7) % 4, jax.random.key(seed)
+    counted = np.arange(5) % 3 != 1
     gamma, beta, mean, var = draw(5), draw(5), draw(5), np.square(draw(5)) + 0.5
     scores, weights = draw(7, 4), np.abs(draw(7))
     several, soft = generator.integers(2, size=(7, 4)), generator.dirichlet(np.ones(4), size=7)
@@ -115,7 +116,9 @@ def _cases(seed: int) -> dict[str, tuple[Callable, tuple, dict[str, Any]]]:
         "batchnorm": (layers.batchnorm, (x, gamma, beta, mean, var), {"argnums": (0, 1, 2), "has_aux": True}),
         "batchnorm_test": (layers.batchnorm_test, (x, gamma, beta, mean, var), {"argnums": (0, 1, 2)}),
         "layernorm": (layers.layernorm, (x, gamma, beta), {}),
+        "layernorm, padded": (layers.layernorm, (x, gamma, beta, 1e-5, counted), {"argnums": (0, 1, 2)}),
         "rmsnorm": (layers.rmsnorm, (x, gamma), {}),
+        "rmsnorm, padded": (layers.rmsnorm, (x, gamma, 1e-5, counted), {"argnums": (0, 1)}),
         "dropout": (layers.dropout, (x, 0.6, key), {}),
         "stochastic_depth": (layers.stochastic_depth, (x, 0.6, key), {}),
         "softmax_loss": (layers.softmax_loss, (scores, y, weights, 0.1), first),

@@ -1,21 +1,41 @@
 """Normalization, over the batch or over a row's own features."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Bool
 
 from jaxfc.layers.common import Batch, Feature, Number, wide_type
 from jaxfc.layers.vjp import differentiable
 
+Counted = Bool[Array, " features"] | None
 
-def _check_features(x: Any, *arguments: Any) -> None:
-    """Check shapes: after `x` come gamma, beta and running statistics, one number a feature, then scalars."""
-    if jnp.ndim(x) != 2 or not len(x):
-        raise ValueError(f"normalization: x has shape {jnp.shape(x)}; need (batch, features) with at least one row")
-    for name, vector in zip(("gamma", "beta", "running_mean", "running_var"), arguments, strict=False):
-        if jnp.ndim(vector) and vector.shape != x.shape[1:]:
-            raise ValueError(f"normalization: x has shape {x.shape} and {name} {vector.shape}; need {x.shape[1:]}")
+
+def _check_features(*names: str) -> Callable[..., None]:
+    """A check of shapes: what comes after `x`, by these names, is a number for each feature, or one number."""
+
+    def check(x: Any, *arguments: Any) -> None:
+        if jnp.ndim(x) != 2 or not len(x):
+            raise ValueError(f"normalization: x has shape {jnp.shape(x)}; need (batch, features) with at least one row")
+        for name, vector in zip(names, arguments, strict=False):
+            if vector is not None and jnp.ndim(vector) and vector.shape != x.shape[1:]:
+                raise ValueError(f"normalization: x has shape {x.shape} and {name} {vector.shape}; need {x.shape[1:]}")
+
+    return check
+
+
+def _kept(x: Batch, counted: Counted) -> Batch:
+    """Activations, with zeros for features that do not count."""
+    return x if counted is None else jnp.where(counted, x, 0)
+
+
+def _row_mean(x: Batch, counted: Counted) -> Array:
+    """The mean of each row, `(batch, 1)`, over the features that count; 0 where none does."""
+    if counted is None:
+        return jnp.mean(x, axis=1, keepdims=True)
+    return jnp.sum(_kept(x, counted), axis=1, keepdims=True) / jnp.maximum(jnp.sum(counted, dtype=x.dtype), 1)
 
 
 def batchnorm_forward(
@@ -99,7 +119,8 @@ def batchnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Featu
     return dx.astype(x.dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
 
 
-batchnorm = differentiable(batchnorm_forward, batchnorm_backward, inputs=3, has_aux=True, check=_check_features)
+_check_batchnorm = _check_features("gamma", "beta", "running_mean", "running_var")
+batchnorm = differentiable(batchnorm_forward, batchnorm_backward, inputs=3, has_aux=True, check=_check_batchnorm)
 
 
 def batchnorm_test_forward(
@@ -137,16 +158,26 @@ def batchnorm_test_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, 
     return (dout * gamma * inv_std).astype(x.dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
 
 
-batchnorm_test = differentiable(batchnorm_test_forward, batchnorm_test_backward, inputs=3, check=_check_features)
+batchnorm_test = differentiable(batchnorm_test_forward, batchnorm_test_backward, inputs=3, check=_check_batchnorm)
 
 
-def layernorm_forward(x: Batch, gamma: Feature, beta: Feature, eps: Number = 1e-5) -> tuple[Batch, tuple]:
+def layernorm_forward(
+    x: Batch, gamma: Feature, beta: Feature, eps: Number = 1e-5, counted: Counted = None
+) -> tuple[Batch, tuple]:
     r"""Layer normalization (Ba, Kiros and Hinton, 2016, https://arxiv.org/abs/1607.06450).
 
     Batch normalization turned by a quarter: each row is centred and scaled by the mean and variance
     over its own $D$ features, the same in training and at test time:
 
     $$\hat x_i = \frac{x_i - \mu_i}{\sqrt{v_i + \epsilon}}, \qquad y_i = \gamma \hat x_i + \beta .$$
+
+    Args:
+        x: inputs.
+        gamma: $\gamma$.
+        beta: $\beta$.
+        eps: $\epsilon$.
+        counted: which features are the layer's, where it is padded: $D$ is their number, the sums run over them,
+            and the others are 0 in the output. None: all.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -155,13 +186,16 @@ def layernorm_forward(x: Batch, gamma: Feature, beta: Feature, eps: Number = 1e-
     >>> out, cache = layernorm_forward(x, gamma, beta)
     >>> print(out.round(3), bool((layernorm(x, gamma, beta) == out).all()))
     [[-1.  1.]] True
+    >>> padded, counted = jnp.array([[1.0, 9.0, 3.0]]), jnp.array([True, False, True])
+    >>> print(layernorm(padded, jnp.ones(3), jnp.zeros(3), 1e-5, counted).round(3))
+    [[-1.  0.  1.]]
     """
     wide = wide_type(x)
-    centred = x.astype(wide) - jnp.mean(x, axis=1, keepdims=True, dtype=wide)
-    inv_std = lax.rsqrt(jnp.mean(centred * centred, axis=1, keepdims=True) + jnp.asarray(eps, wide))
+    centred = _kept(x.astype(wide) - _row_mean(x.astype(wide), counted), counted)
+    inv_std = lax.rsqrt(_row_mean(centred * centred, counted) + jnp.asarray(eps, wide))
     normalized = centred * inv_std
-    out = normalized * gamma.astype(wide) + beta.astype(wide)
-    return out.astype(x.dtype), (normalized, inv_std, gamma, beta)
+    out = _kept(normalized * gamma.astype(wide) + beta.astype(wide), counted)
+    return out.astype(x.dtype), (normalized, inv_std, gamma, beta, counted)
 
 
 def layernorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Feature]:
@@ -173,25 +207,29 @@ def layernorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Featu
 
     $$dx = s \left(d\hat x - \overline{d\hat x} - \hat x\, \overline{d\hat x\, \hat x}\right) .$$
 
+    A feature that does not count reaches nothing, and nothing reaches it: its $dy$ and $dx$ are 0, and the means
+    are over those that count.
+
     >>> _, cache = layernorm_forward(jnp.array([[1.0, 3.0, 8.0]]), jnp.ones(3), jnp.zeros(3))
     >>> dx, dgamma, dbeta = layernorm_backward(jnp.array([[1.0, 0.0, 0.0]]), cache)
     >>> print(dbeta, jnp.abs(dx.sum(axis=1)) < 1e-6)
     [1. 0. 0.] [ True]
     """
-    normalized, inv_std, gamma, beta = cache
-    dtype, dout = dout.dtype, dout.astype(normalized.dtype)
+    normalized, inv_std, gamma, beta, counted = cache
+    dtype, dout = dout.dtype, _kept(dout.astype(normalized.dtype), counted)
     dbeta = jnp.sum(dout, axis=0)
     dgamma = jnp.sum(dout * normalized, axis=0)
     dnormalized = dout * gamma.astype(normalized.dtype)
-    along = jnp.mean(dnormalized * normalized, axis=1, keepdims=True)
-    dx = inv_std * (dnormalized - jnp.mean(dnormalized, axis=1, keepdims=True) - normalized * along)
+    along = _row_mean(dnormalized * normalized, counted)
+    dx = _kept(inv_std * (dnormalized - _row_mean(dnormalized, counted) - normalized * along), counted)
     return dx.astype(dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
 
 
-layernorm = differentiable(layernorm_forward, layernorm_backward, inputs=3, check=_check_features)
+_check_layernorm = _check_features("gamma", "beta", "eps", "counted")
+layernorm = differentiable(layernorm_forward, layernorm_backward, inputs=3, check=_check_layernorm)
 
 
-def rmsnorm_forward(x: Batch, gamma: Feature, eps: Number = 1e-5) -> tuple[Batch, tuple]:
+def rmsnorm_forward(x: Batch, gamma: Feature, eps: Number = 1e-5, counted: Counted = None) -> tuple[Batch, tuple]:
     r"""Root mean square normalization (Zhang and Sennrich, 2019, https://arxiv.org/abs/1910.07467).
 
     Layer normalization without its centring, and so without an offset: each row is scaled by the root of
@@ -199,6 +237,12 @@ def rmsnorm_forward(x: Batch, gamma: Feature, eps: Number = 1e-5) -> tuple[Batch
 
     $$\hat x_i = s_i\, x_i, \qquad s_i = \Big(\tfrac1D \sum_k x_{ik}^2 + \epsilon\Big)^{-1/2}, \qquad
       y_i = \gamma \hat x_i .$$
+
+    Args:
+        x: inputs.
+        gamma: $\gamma$.
+        eps: $\epsilon$.
+        counted: which features are the layer's, where it is padded; see `layernorm_forward`.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -209,9 +253,9 @@ def rmsnorm_forward(x: Batch, gamma: Feature, eps: Number = 1e-5) -> tuple[Batch
     [[0. 0. 0. 2.]] True
     """
     wide = wide_type(x)
-    scale = lax.rsqrt(jnp.mean(jnp.square(x.astype(wide)), axis=1, keepdims=True) + jnp.asarray(eps, wide))
-    out = x.astype(wide) * scale * gamma.astype(wide)
-    return out.astype(x.dtype), (x, scale, gamma)
+    scale = lax.rsqrt(_row_mean(jnp.square(x.astype(wide)), counted) + jnp.asarray(eps, wide))
+    out = _kept(x.astype(wide) * scale * gamma.astype(wide), counted)
+    return out.astype(x.dtype), (x, scale, gamma, counted)
 
 
 def rmsnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature]:
@@ -223,7 +267,7 @@ def rmsnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature]:
     $$\frac{\partial \hat x_k}{\partial x_l} = s \left(\delta_{kl} - \tfrac1D \hat x_k \hat x_l\right), \qquad
       dx = s \left(d\hat x - \hat x\, \overline{d\hat x\, \hat x}\right) :$$
 
-    layer normalization's, less the way through the mean.
+    layer normalization's, less the way through the mean; features that do not count are left out as there.
 
     >>> x = jnp.array([[0.0, 0.0, 0.0, 6.0]])
     >>> _, cache = rmsnorm_forward(x, jnp.ones(4))
@@ -231,13 +275,14 @@ def rmsnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature]:
     >>> print(dgamma.round(3), jnp.abs(dx * x).sum() < 1e-5)
     [0. 0. 0. 2.] True
     """
-    x, scale, gamma = cache
-    dtype, dout = dout.dtype, dout.astype(scale.dtype)
+    x, scale, gamma, counted = cache
+    dtype, dout = dout.dtype, _kept(dout.astype(scale.dtype), counted)
     normalized = x.astype(scale.dtype) * scale
     dgamma = jnp.sum(dout * normalized, axis=0)
     dnormalized = dout * gamma.astype(scale.dtype)
-    dx = scale * (dnormalized - normalized * jnp.mean(dnormalized * normalized, axis=1, keepdims=True))
+    dx = _kept(scale * (dnormalized - normalized * _row_mean(dnormalized * normalized, counted)), counted)
     return dx.astype(dtype), dgamma.astype(gamma.dtype)
 
 
-rmsnorm = differentiable(rmsnorm_forward, rmsnorm_backward, inputs=2, check=_check_features)
+_check_rmsnorm = _check_features("gamma", "eps", "counted")
+rmsnorm = differentiable(rmsnorm_forward, rmsnorm_backward, inputs=2, check=_check_rmsnorm)

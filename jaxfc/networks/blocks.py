@@ -41,12 +41,13 @@ def draw_weights(key: Array, shapes: Sequence[tuple[int, int]], weight_scale: An
     ends = np.cumsum([fan_in * fan_out for fan_in, fan_out in shapes])
     draws = jnp.split(jax.random.normal(key, (ends[-1],), dtype), ends[:-1])
     return [
-        jnp.asarray(_initial_scale(weight_scale, *shape), dtype) * draw.reshape(shape)
+        jnp.asarray(initial_scale(weight_scale, *shape), dtype) * draw.reshape(shape)
         for shape, draw in zip(shapes, draws, strict=True)
     ]
 
 
-def _initial_scale(weight_scale: Any, fan_in: int, fan_out: int) -> Any:
+def initial_scale(weight_scale: Any, fan_in: int, fan_out: int) -> Any:
+    """The standard deviation of a layer's initial weights: a number as it is, or what a name stands for."""
     if weight_scale == "he":
         return math.sqrt(2 / fan_in)
     if weight_scale == "glorot":
@@ -75,7 +76,9 @@ def norm_stats(normalization: str | None, width: int, dtype: Any) -> tuple[Runni
     return (RunningStats(jnp.zeros(width, wide), jnp.ones(width, wide)),) if normalization == "batchnorm" else ()
 
 
-def normalize(net: Any, layer: Layer, stats: Sequence[RunningStats], x: Array, *, train: bool) -> tuple[Array, tuple]:
+def normalize(
+    net: Any, layer: Layer, stats: Sequence[RunningStats], x: Array, *, train: bool, counted: Any = None
+) -> tuple[Array, tuple]:
     """Normalize activations as `net` has it; returns also the layer's statistics, updated in training mode.
 
     Args:
@@ -84,11 +87,12 @@ def normalize(net: Any, layer: Layer, stats: Sequence[RunningStats], x: Array, *
         stats: the layer's statistics; none but with batchnorm.
         x: activations.
         train: training mode.
+        counted: in a layer that is padded, which features are its own; None: all.
     """
     if net.normalization == "layernorm":
-        return layers.layernorm(x, layer["gamma"], layer["beta"], net.norm_eps), ()
+        return layers.layernorm(x, layer["gamma"], layer["beta"], net.norm_eps, counted), ()
     if net.normalization == "rmsnorm":
-        return layers.rmsnorm(x, layer["gamma"], net.norm_eps), ()
+        return layers.rmsnorm(x, layer["gamma"], net.norm_eps, counted), ()
     if net.normalization is None:
         return x, ()
     if not train:

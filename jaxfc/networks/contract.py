@@ -22,7 +22,10 @@ network may offer beside it, each with a default for those that do not:
 - `dtype`: the type its inputs are handed over in (float32);
 - `min_batch`: the least rows of a training batch (1; batchnorm needs 2);
 - `first_shape`: the shape of the weights that multiply the inputs, so that they can be shown as pictures;
-- `rows()`: the lines of its `summary`.
+- `rows()`: the lines of its `summary`;
+- `family` and `padded(family)`: networks of which `family` is the same hashable value (and not None) can share
+  a program in a search, whatever their sizes: `padded`, given them all, returns the network in a form whose
+  shapes they have in common, and `cut(params, stats)` of that form returns, on the host, the network's own.
 """
 
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform, runtime_checkable

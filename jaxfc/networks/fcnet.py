@@ -1,7 +1,8 @@
 """The fully-connected network of the CS231n assignment."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxfc.description import number
 from jaxfc.networks import blocks
 from jaxfc.networks.blocks import Layer, RunningStats
 from jaxfc.networks.contract import Cost, Outputs, network
+from jaxfc.networks.padded import PaddedFCNet, pad
 from jaxfc.networks.precision import compute_type
 
 Params = list[Layer]
@@ -145,26 +147,62 @@ class FCNet:
         Raises:
             ValueError: `x` does not have `input_dim` features, or a key is missing.
         """
-        blocks.check_inputs(self, x, key, train=train, draws=self.dropout_keep_ratio is not None)
-        activation = blocks.activation(self.activation)
-        x = jnp.asarray(x).astype(self.dtype)
+        x = self.inputs(x, key, train=train)
         new_stats: list[RunningStats] = []
         for i, layer in enumerate(params[:-1]):
-            x = layers.affine(x, layer["w"], layer["b"])
-            x, running = blocks.normalize(self, layer, stats[i : i + 1], x, train=train)
+            x, running = self.hidden_layer(i, layer, stats, x, key, train=train)
             new_stats += running
-            x = activation(x)
-            if train and self.dropout_keep_ratio is not None:
-                noise = key[i] if isinstance(key, Sequence) else jax.random.fold_in(key, i)
-                x = layers.dropout(x, self.dropout_keep_ratio, noise)
-        head = params[-1]
+        return self.outputs(params[-1], x), tuple(new_stats)
+
+    def inputs(self, x: Any, key: Any, *, train: bool) -> Float[Array, "batch features"]:
+        """The inputs as the first layer takes them, once it is checked that they are a batch."""
+        blocks.check_inputs(self, x, key, train=train, draws=self.dropout_keep_ratio is not None)
+        return jnp.asarray(x).astype(self.dtype)
+
+    def hidden_layer(
+        self, i: int, layer: Layer, stats: Stats, x: Array, key: Any, *, train: bool, counted: Any = None
+    ) -> tuple[Float[Array, "batch width"], Stats]:
+        """What hidden layer `i` makes of its inputs, and its statistics; where padded, `counted` are its own units."""
+        x = layers.affine(x, layer["w"], layer["b"])
+        x, running = blocks.normalize(self, layer, stats[i : i + 1], x, train=train, counted=counted)
+        x = blocks.activation(self.activation)(x)
+        if counted is not None:
+            x = jnp.where(counted, x, 0)  # a sigmoid's 0 is not 0
+        if train and self.dropout_keep_ratio is not None:
+            noise = key[i] if isinstance(key, Sequence) else jax.random.fold_in(key, i)
+            x = layers.dropout(x, self.dropout_keep_ratio, noise)
+        return x, running
+
+    def outputs(self, head: Layer, x: Float[Array, "batch width"]) -> Outputs:
+        """What the last layer makes of its inputs."""
         # In bfloat16, outputs that differ would be rounded to ties.
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        return layers.affine(x, head["w"], head["b"], None if wide == x.dtype else wide), tuple(new_stats)
+        return layers.affine(x, head["w"], head["b"], None if wide == x.dtype else wide)
 
     def penalty(self, params: Params) -> Float[Array, ""] | None:
         r"""The L2 term $\tfrac\lambda2 \sum w^2$ over the weight matrices; None without one."""
         return None if self.reg is None else sum(layers.l2_penalty(layer["w"], self.reg) for layer in params)
+
+    @property
+    def family(self) -> Hashable:
+        """What networks have in common that `padded` makes one program of; None where it does not.
+
+        Widths, depth and scale of initial weights may differ. A linear model has no layer to pad. Of a function of
+        a user's own it is not known whether it has a gradient at 0. Draws must not depend on how many there are.
+        """
+        threefry = jax.config.jax_threefry_partitionable and jax.config.jax_default_prng_impl == "threefry2x32"
+        if not (threefry and self.hidden_dims and isinstance(self.activation, str)):
+            return None
+        return jax.tree.structure(replace(self, hidden_dims=(1,), weight_scale=None))
+
+    def padded(self, family: Sequence["FCNet"]) -> PaddedFCNet:
+        """This network in the form that a family of networks has in common; see `jaxfc.networks.padded`.
+
+        >>> family = [FCNet(4, dims, 3) for dims in ((2,), (5, 6))]
+        >>> [jax.tree.structure(net.padded(family)) for net in family][0].num_leaves
+        4
+        """
+        return pad(self, family)
 
     def cost(self) -> Cost:
         """Parameters, and a row's operations and bytes of activations kept for the backward pass."""

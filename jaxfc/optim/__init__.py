@@ -11,7 +11,7 @@ Slots and arithmetic are at least float32; parameters keep their dtype.
 from jaxfc.optim.adaptive import AdamState, LionState, adam, adamw, decaying, lion
 from jaxfc.optim.averaging import Averaged, AveragedState, averages
 from jaxfc.optim.clipping import Clipped, ClippedState, clip_by_global_norm, global_norm
-from jaxfc.optim.contract import Rule, UpdateRule, check_rule, hyper_names, learning_rate_of
+from jaxfc.optim.contract import Rule, UpdateRule, check_rule, hyper_names, ignores_zeros, learning_rate_of
 from jaxfc.optim.groups import Grouped, GroupedState
 from jaxfc.optim.hyper import HYPER, HyperParameter
 from jaxfc.optim.hyper import Hyper as Hyper
@@ -83,6 +83,7 @@ __all__ = [
     "help_of",
     "hyper_names",
     "hyper_of",
+    "ignores_zeros",
     "learning_rate_of",
     "linear",
     "lion",

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 
 from jaxfc.optim.contract import Rule, as_rule
 from jaxfc.optim.hyper import Hyper, Number, numbers
-from jaxfc.optim.leaves import Predicate, Tree, each, matrices, zeros
+from jaxfc.optim.leaves import Predicate, Tree, each, everything, matrices, zeros
 
 
 class AdamState(NamedTuple):
@@ -73,7 +73,7 @@ def _adam_update(
     return params, state._replace(step=step, m=m, v=v)
 
 
-@as_rule(_adam_init)
+@as_rule(_adam_init, ignores_zeros=True)
 def adam(params: Tree, grads: Tree, state: AdamState) -> tuple[Tree, AdamState]:
     r"""Adam with bias correction (Kingma and Ba, 2014, https://arxiv.org/abs/1412.6980).
 
@@ -90,7 +90,7 @@ def adam(params: Tree, grads: Tree, state: AdamState) -> tuple[Tree, AdamState]:
     return _adam_update(params, grads, state)
 
 
-@as_rule(_adamw_init, decays=matrices)
+@as_rule(_adamw_init, decays=matrices, ignores_zeros=True)
 def adamw(params: Tree, grads: Tree, state: AdamState, decays: Predicate) -> tuple[Tree, AdamState]:
     r"""Adam with decoupled weight decay (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1711.05101).
 
@@ -127,7 +127,7 @@ def _lion_init(
     return LionState(*hyper, zeros(params))
 
 
-@as_rule(_lion_init, decays=matrices)
+@as_rule(_lion_init, decays=matrices, ignores_zeros=True)
 def lion(params: Tree, grads: Tree, state: LionState, decays: Predicate) -> tuple[Tree, LionState]:
     r"""Lion (Chen et al., 2023, https://arxiv.org/abs/2302.06675): steps of one size, by the sign alone.
 
@@ -178,4 +178,6 @@ def decaying(rule: Rule, where: Predicate) -> Rule:
         raise ValueError(f"{rule.name} has no decoupled weight decay: use adamw, lion or muon")
     # The name says where it decays, so that whatever is written of a run says so too.
     name, _, _ = rule.name.partition("(")
-    return replace(rule, name=f"{name}({getattr(where, '__name__', where)})", decays=where)
+    name = f"{name}({getattr(where, '__name__', where)})"
+    # A function of one's own may look at paths and shapes, which padding changes.
+    return replace(rule, name=name, decays=where, ignores_zeros=rule.ignores_zeros and where in (matrices, everything))

@@ -54,6 +54,11 @@ class Averaged:
         """The keywords of `init`."""
         return ("decay", *hyper_names(self.rule))
 
+    @property
+    def ignores_zeros(self) -> bool:
+        """As the rule's."""
+        return getattr(self.rule, "ignores_zeros", False)
+
     def init(self, params: Tree, *, decay: Hyper = 0.999, **hyper: Any) -> AveragedState:
         """Return the state to start from."""
         # Copied: a step that is donated both parameters and state must not be given one array twice.

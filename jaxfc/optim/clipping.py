@@ -59,6 +59,11 @@ class Clipped:
         """The keywords of `init`."""
         return ("max_norm", *hyper_names(self.rule))
 
+    @property
+    def ignores_zeros(self) -> bool:
+        """As the rule's."""
+        return getattr(self.rule, "ignores_zeros", False)
+
     def init(self, params: Tree, *, max_norm: Hyper, **hyper: Any) -> ClippedState:
         """Return the state to start from."""
         return ClippedState(*numbers(max_norm=max_norm), self.rule.init(params, **hyper))

@@ -1,8 +1,9 @@
 """What an update rule is: the contract, the library's own kind of rule, and a test of anybody's."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -18,7 +19,9 @@ class UpdateRule(Protocol):
     """What every rule offers. Rules are hashable: they are static arguments of a compiled program.
 
     A state is any pytree. In a NamedTuple or a dict, a hyper-parameter is found by its name: a schedule
-    can drive it. A rule may also offer `learning_rate(state, ago=0)`; see `learning_rate_of`.
+    can drive it. A rule may also offer `learning_rate(state, ago=0)`; see `learning_rate_of`. And it may say that
+    it `ignores_zeros`: parameters that are zero, with zero gradients, stay so, and what becomes of the others does
+    not depend on them. Then a search may train networks of several sizes as one program, padded with zeros.
 
     >>> from jaxfc.optim import Clipped, adam
     >>> isinstance(adam, UpdateRule), isinstance(Clipped(adam), UpdateRule)
@@ -42,6 +45,7 @@ class Rule:
         update: `update(params, grads, state) -> (params, state)`.
         decays: the parameters that its weight decay acts on; `update` is given it as a fourth argument.
             None for a rule without decoupled decay.
+        ignores_zeros: see `UpdateRule`.
 
     >>> from jaxfc.optim import sgd
     >>> params = {"w": jnp.ones(2)}
@@ -55,6 +59,8 @@ class Rule:
     init: Callable[..., Any]
     update: Callable[..., tuple[Tree, Any]]
     decays: Predicate | None = None
+    # What a rule does is said by the rest: a run that was begun before there was this goes on.
+    ignores_zeros: bool = field(default=False, metadata={"described": False})
 
     def __repr__(self) -> str:
         return self.name
@@ -75,7 +81,9 @@ class Rule:
         return self.update(params, grads, state, self.decays)
 
 
-def as_rule(init: Callable[..., Any], decays: Predicate | None = None) -> Callable[[Callable[..., Any]], Rule]:
+def as_rule(
+    init: Callable[..., Any], decays: Predicate | None = None, *, ignores_zeros: bool = False
+) -> Callable[[Callable[..., Any]], Rule]:
     """Make a `Rule` of an update function, keeping its name, docstring and module.
 
     >>> @as_rule(lambda params: ())
@@ -86,7 +94,7 @@ def as_rule(init: Callable[..., Any], decays: Predicate | None = None) -> Callab
     """
 
     def join(update: Callable[..., Any]) -> Rule:
-        rule = Rule(update.__name__, init, update, decays)
+        rule = Rule(update.__name__, init, update, decays, ignores_zeros)
         for attribute in ("__doc__", "__module__"):
             object.__setattr__(rule, attribute, getattr(update, attribute))
         return rule
@@ -104,10 +112,25 @@ def hyper_names(rule: UpdateRule) -> tuple[str, ...]:
     return tuple(rule.hyper) if hasattr(rule, "hyper") else _keywords(rule.init)
 
 
+@cache
 def _keywords(init: Callable[..., Any]) -> tuple[str, ...]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     _, *rest = inspect.signature(init).parameters.values()
     return tuple(parameter.name for parameter in rest if parameter.kind not in variable)
+
+
+def ignores_zeros(rule: UpdateRule, hyper: Mapping[str, Any]) -> bool:
+    """Whether zeros beside a network's parameters change nothing and stay zeros; a rule that does not say so: no.
+
+    Args:
+        rule: any rule.
+        hyper: its hyper-parameters: where `epsilon` is 0, a gradient of zero is divided by zero.
+
+    >>> from jaxfc.optim import Clipped, adam, muon
+    >>> ignores_zeros(Clipped(adam), {}), ignores_zeros(adam, {"epsilon": 0.0}), ignores_zeros(muon, {})
+    (True, False, False)
+    """
+    return bool(getattr(rule, "ignores_zeros", False)) and hyper.get("epsilon", 1) != 0
 
 
 def learning_rate_of(rule: UpdateRule, state: Any, ago: int = 0) -> Number | None:

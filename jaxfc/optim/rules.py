@@ -29,7 +29,7 @@ def _sgd_init(params: Tree, learning_rate: Hyper = 1e-2) -> SGDState:
     return SGDState(*numbers(learning_rate=learning_rate))
 
 
-@as_rule(_sgd_init)
+@as_rule(_sgd_init, ignores_zeros=True)
 def sgd(params: Tree, grads: Tree, state: SGDState) -> tuple[Tree, SGDState]:
     r"""Stochastic gradient descent, $w \leftarrow w - \eta g$.
 
@@ -62,7 +62,7 @@ def _momentum_init(params: Tree, learning_rate: Hyper = 1e-2, momentum: Hyper = 
     return MomentumState(*numbers(learning_rate=learning_rate, momentum=momentum), zeros(params))
 
 
-@as_rule(_momentum_init)
+@as_rule(_momentum_init, ignores_zeros=True)
 def sgd_momentum(params: Tree, grads: Tree, state: MomentumState) -> tuple[Tree, MomentumState]:
     r"""SGD with momentum (Polyak, 1964): $v \leftarrow \mu v - \eta g, \quad w \leftarrow w + v$.
 
@@ -84,7 +84,7 @@ def sgd_momentum(params: Tree, grads: Tree, state: MomentumState) -> tuple[Tree,
     return params, state._replace(velocity=velocity)
 
 
-@as_rule(_momentum_init)
+@as_rule(_momentum_init, ignores_zeros=True)
 def nesterov(params: Tree, grads: Tree, state: MomentumState) -> tuple[Tree, MomentumState]:
     r"""SGD with Nesterov momentum: $v \leftarrow \mu v - \eta g, \quad w \leftarrow w + \mu v - \eta g$.
 
@@ -122,7 +122,7 @@ def _adagrad_init(params: Tree, learning_rate: Hyper = 1e-2, epsilon: Hyper = 1e
     return AdagradState(*numbers(learning_rate=learning_rate, epsilon=epsilon), zeros(params))
 
 
-@as_rule(_adagrad_init)
+@as_rule(_adagrad_init, ignores_zeros=True)
 def adagrad(params: Tree, grads: Tree, state: AdagradState) -> tuple[Tree, AdagradState]:
     r"""Adagrad (Duchi, Hazan and Singer, 2011).
 
@@ -167,7 +167,7 @@ def _rmsprop_init(
     return RMSPropState(*hyper, zeros(params))
 
 
-@as_rule(_rmsprop_init)
+@as_rule(_rmsprop_init, ignores_zeros=True)
 def rmsprop(params: Tree, grads: Tree, state: RMSPropState) -> tuple[Tree, RMSPropState]:
     r"""RMSProp (Tieleman and Hinton, 2012).
 

@@ -151,6 +151,11 @@ class Scheduled:
         """The keywords of `init`."""
         return (self.keyword, *hyper_names(self.rule))
 
+    @property
+    def ignores_zeros(self) -> bool:
+        """As the rule's."""
+        return getattr(self.rule, "ignores_zeros", False)
+
     def init(self, params: Tree, **hyper: Any) -> ScheduledState:
         """Return the state to start from."""
         schedule = hyper.pop(self.keyword, None)

@@ -2,7 +2,7 @@
 
 `sample` or `grid` makes settings from spaces, `run` trains a network for each and ranks them: all to the
 end (`Random`), or most of them only for a while (`Halving`, `Hyperband`). Candidates that differ in
-numbers only are one compiled program.
+numbers only, or in the widths and depth of a plain network, are one compiled program.
 """
 
 from jaxfc.search.loop import run

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jaxfc.search.spaces import Settings
 from jaxfc.tasks import Task
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import check_arguments
-from jaxfc.training.program import Recipe
+from jaxfc.training.program import Best, Recipe
 from jaxfc.training.settings import RUN_NAMES, RunSettings
 
 Build = Callable[[Settings], tuple[Network, Task, UpdateRule, Mapping[str, Any]]]
@@ -60,15 +61,15 @@ class Group:
         recipe: what is static of their training.
         settings: the first candidate's settings of the run; batch size and sampling are all's.
         num_rows: the number of training rows.
-        numbers: for each trial, by its number, and for each fold what sets it apart, as single numbers.
-        blueprints: for each trial its blueprint.
+        nets: for each trial, by its number, its network in the form that all have: its own, or a padded one.
+        folds: for each fold what sets the candidates apart, as a population.
     """
 
     recipe: Recipe
     settings: RunSettings
     num_rows: int
-    numbers: dict[int, list[Candidates]] = field(default_factory=dict)
-    blueprints: dict[int, Blueprint] = field(default_factory=dict)
+    nets: dict[int, Network] = field(default_factory=dict)
+    folds: list[Candidates] = field(default_factory=list)
 
     @property
     def iterations(self) -> int:
@@ -76,13 +77,33 @@ class Group:
         return self.num_rows // self.settings.batch_size
 
     @property
-    def first(self) -> Blueprint:
-        """The first candidate's blueprint."""
-        return next(iter(self.blueprints.values()))
+    def net(self) -> Network:
+        """The first candidate's network."""
+        return next(iter(self.nets.values()))
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """The place of each trial among the group's."""
+        return {number: place for place, number in enumerate(self.nets)}
+
+    @property
+    def first(self) -> Candidates:
+        """What the first candidate is, on the first fold."""
+        return jax.tree.map(lambda column: np.asarray(column[0]), self.folds[0])
 
     def stacked(self, numbers: Sequence[int], fold: int) -> Candidates:
         """The candidates of these numbers, on a fold, as a population."""
-        return stack([self.numbers[number][fold] for number in numbers])
+        chosen = [self.places[number] for number in numbers]
+        return jax.tree.map(lambda column: column[chosen], self.folds[fold])
+
+    def own(self, number: int, best: Best) -> Best:
+        """A trial's best parameters without what pads them."""
+        net = self.nets[number]
+        if not hasattr(net, "cut"):
+            return best
+        params, stats = net.cut(best.params, best.stats)
+        raw = () if best.raw == () else net.cut(best.raw, best.stats)[0]
+        return best._replace(params=params, stats=stats, raw=raw)
 
 
 def check_names(names: Mapping[str, Any] | Sequence[str]) -> None:
@@ -133,7 +154,8 @@ def blueprints(
         else:
             net, task, rule, hyper = _built(build, mine)
         check_arguments(net, task, data, run, 1)
-        run.check(num_rows, getattr(net, "min_batch", 1))
+        if num_rows < len(data.x_train):
+            run.check(num_rows, getattr(net, "min_batch", 1))
         rule, hyper = run.averaged(rule, hyper)
         made.append(Blueprint(net, task, rule, hyper, run, config))
     return made
@@ -146,11 +168,12 @@ def _built(build: Build, settings: Settings) -> tuple:
     return made
 
 
-def group(made: Sequence[Blueprint], data: Dataset, folds: Sequence[Any]) -> list[Group]:
+def group(made: Sequence[Blueprint], nets: Sequence[Network], data: Dataset, folds: Sequence[Any]) -> list[Group]:
     """Group candidates by program, in the order of their first ones.
 
     Args:
         made: the candidates.
+        nets: for each its network in the form in which it is trained; see `jaxfc.search.padding`.
         data: the data.
         folds: the folds, by whose training rows tasks are fitted.
 
@@ -158,54 +181,42 @@ def group(made: Sequence[Blueprint], data: Dataset, folds: Sequence[Any]) -> lis
         ValueError, TypeError: a setting that no training takes; it is named, as in `jaxfc.fit`.
     """
     groups: dict[Any, Group] = {}
-    hypers: dict[Any, list] = defaultdict(list)
+    rows: dict[Any, list] = defaultdict(list)
     weights = data.weights("train")
-    for number, each in enumerate(made):
+    for number, (each, net) in enumerate(zip(made, nets, strict=True)):
         fitted = [each.task.fitted(data.y_train[f.rows], None if weights is None else weights[f.rows]) for f in folds]
-        structure = jax.tree.structure((each.net, fitted[0], dict(each.hyper)))
+        leaves, structure = jax.tree.flatten((net, fitted, dict(each.hyper)))
         recipe = Recipe(each.rule, each.settings.augmentations(data), each.settings.accumulate)
         key = (structure, recipe, each.settings.batch_size, each.settings.sampling)
         if key not in groups:
             groups[key] = Group(recipe, each.settings, len(folds[0].rows))
-        hypers[key].append(dict(each.hyper))
+        groups[key].nets[number] = net
+        rows[key].append((*leaves, each.settings.seed))
+    for (structure, *_), each, mine in zip(groups, groups.values(), rows.values(), strict=True):
+        *columns, seeds = (np.stack(column) for column in zip(*mine, strict=True))
+        net, tasks, hyper = structure.unflatten(columns)
         kind = jnp.promote_types(dtype(each.net), jnp.float32)
         kind = jnp.promote_types(kind, getattr(each.net, "param_dtype", np.float32))
-        net, hyper = _numbers(each.net, kind), _numbers(dict(each.hyper), jnp.result_type(float))
-        seed = np.int32(each.settings.seed)
-        groups[key].numbers[number] = [Candidates(net, _numbers(task, kind), hyper, seed) for task in fitted]
-        groups[key].blueprints[number] = each
-    for key, each in groups.items():
-        _of_one_type(each)
-        params, _ = shapes(each.first.net)
+        net, tasks = _of_kind((net, tasks), kind)
+        apart = net, _of_kind(hyper, jnp.result_type(float)), seeds.astype(np.int32)
+        each.folds = [Candidates(apart[0], task, *apart[1:]) for task in tasks]
+        params, _ = shapes(each.net)
         check_rule(each.recipe.rule, params, params, jax.eval_shape(lambda e=each, p=params: _state(e, p)))
         # Every number's range is an interval: the least and the greatest value stand for all.
         for extreme in (np.min, np.max):
-            values = jax.tree.map(lambda *values, f=extreme: f(np.stack(values), axis=0), *hypers[key])
+            values = jax.tree.map(lambda column, f=extreme: f(column, axis=0), hyper)
             each.recipe.rule.init([], **jax.tree.map(lambda v: v.item() if v.ndim == 0 else v, values))
     return list(groups.values())
 
 
 def _state(group: Group, params: Any) -> Any:
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
-    return group.recipe.rule.init(zeros, **next(iter(group.numbers.values()))[0].hyper)
+    return group.recipe.rule.init(zeros, **group.first.hyper)
 
 
-def _numbers(tree: Any, kind: Any) -> Any:
-    """A tree's numbers with the types that every candidate's have, whatever they were written as."""
-
-    def number(value: Any) -> np.ndarray:
-        value = np.asarray(value)
-        return value.astype(np.int32 if value.dtype.kind in "iu" else kind)
-
-    return jax.tree.map(number, tree)
-
-
-def _of_one_type(group: Group) -> None:
-    """Give numbers that are whole in some candidates and fractions in others one type: a program has one."""
-    every = [candidates for folds in group.numbers.values() for candidates in folds]
-    types = jax.tree.map(lambda *leaves: jnp.result_type(*leaves), *every)
-    for number, folds in group.numbers.items():
-        group.numbers[number] = [jax.tree.map(lambda leaf, t: leaf.astype(t), each, types) for each in folds]
+def _of_kind(tree: Any, kind: Any) -> Any:
+    """Columns of numbers with one type each, whatever they were written as: whole ones, or fractions of a kind."""
+    return jax.tree.map(lambda column: column.astype(np.int32 if column.dtype.kind in "iu" else kind), tree)
 
 
 def stack(trees: list[PyTree]) -> PyTree:

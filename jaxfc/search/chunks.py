@@ -51,11 +51,10 @@ def member_bytes(group: Group, num_val: int) -> int:
     Twice its state (before and after the epoch, of which one is chosen), its gradients, and the
     activations of a batch, kept for the backward pass, or of the validation rows measured at once.
     """
-    shape = member_shape(group.recipe, next(iter(group.numbers.values()))[0])
-    net = group.first.net
-    activations = cost(net).activation_bytes
+    shape = member_shape(group.recipe, group.first)
+    activations = cost(group.net).activation_bytes
     batch = group.settings.batch_size // group.settings.accumulate * activations
-    validation = min(ROWS, num_val) * (4 * net.input_dim + activations)
+    validation = min(ROWS, num_val) * (4 * group.net.input_dim + activations)
     return 2 * _bytes(shape) + _bytes(shape.params) + max(batch, validation)
 
 
@@ -96,7 +95,7 @@ def shared_bytes(data: Dataset, groups: Sequence[Group], folds: int, keep: int, 
     on_device = sum(each.nbytes for each in arrays) + (data.x_train.nbytes if folds > 1 else 0)
     if device.platform != "cpu":
         return on_device
-    shapes = [(len(g.numbers), member_shape(g.recipe, next(iter(g.numbers.values()))[0])) for g in groups]
+    shapes = [(len(g.places), member_shape(g.recipe, g.first)) for g in groups]
     waiting = sum(count * folds * _bytes(shape) for count, shape in shapes)
     return on_device + waiting + keep * folds * max(_bytes(shape.best) for _, shape in shapes)
 

@@ -45,6 +45,9 @@ class SearchSettings:
     or --then-train="" for none."""
     chunk: int | None = None
     """Networks in one program (default: what suits the device)."""
+    pad: bool | None = None
+    """Train networks of several widths and depths as one program, padded to the largest (default: where that is
+    faster)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ class SearchConfig(SearchSettings):
         """
 
         def make(values: dict[str, Any]) -> SearchConfig:
-            return cls(**{**values, "train": TrainConfig.from_values(values["train"])})
+            # A search that was begun before there was padding goes on without.
+            return cls(**{"pad": False, **values, "train": TrainConfig.from_values(values["train"])})
 
         return read_settings(path, make, of="search")
 

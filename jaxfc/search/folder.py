@@ -59,6 +59,7 @@ def search(
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
+    options["pad"] = config.pad
     # Whatever is wrong with the settings is said before the folder is made.
     layout = lay_out(data, config.train, candidates, **options)
     if final is not None:

@@ -18,15 +18,16 @@ import numpy as np
 from jaxfc.console import interrupts, progress_bar
 from jaxfc.data import Dataset
 from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
-from jaxfc.search.chunks import Chunking, chunking, shared_bytes
+from jaxfc.search.chunks import NARROW, Chunking, chunking, shared_bytes
 from jaxfc.search.folds import Fold, split
 from jaxfc.search.lanes import Chunk, Lanes, Trained
 from jaxfc.search.methods import Bracket, Method, Random
+from jaxfc.search.padding import forms
 from jaxfc.search.spaces import Settings
 from jaxfc.search.storage import State, Storage
 from jaxfc.search.trials import SearchResult, Trial, ranked
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.identity import identity
+from jaxfc.training.identity import described_run
 from jaxfc.training.program import NEVER
 from jaxfc.training.settings import RunSettings, weighted
 
@@ -40,6 +41,7 @@ def run(
     folds: int = 1,
     keep: int = 1,
     chunk: int | None = None,
+    pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
@@ -48,8 +50,8 @@ def run(
 ) -> SearchResult:
     """Train many networks at once, and return them ranked by the task's metric on the validation rows.
 
-    Each candidate is the training that `jaxfc.fit` does with what `build` makes of its settings, and with
-    `order_seed` that of the search: all candidates see the same rows, augmented in the same way, in the same
+    Each candidate is the training that `jaxfc.fit` does with what `build` makes of its settings, up to rounding, and
+    with `order_seed` that of the search: all candidates see the same rows, augmented in the same way, in the same
     order, and a candidate's own `seed` is that of its initial weights and dropout.
 
     Args:
@@ -63,6 +65,9 @@ def run(
             measured on one k-th of them and trained on the others, and its score is the mean.
         keep: how many of the best candidates' parameters to keep, for an ensemble.
         chunk: how many networks to train in one program; by default what suits the device.
+        pad: whether networks of several widths and depths share a program, padded to the largest of them, where
+            network and rule allow it; by default where that saves time. A padded network's numbers are its own up
+            to rounding, and whatever is returned or written is the network without what padded it.
         class_weight: as in `jaxfc.fit`; with a `TrainConfig`, its own by default.
         progress: show a progress bar; by default on a terminal and in a notebook.
         checkpoint: a file to keep the search in, so that nothing that is finished is lost.
@@ -86,7 +91,7 @@ def run(
     >>> len(found.trials), found.best.score > 0.8, found.programs
     (8, True, 2)
     """
-    how = {"method": method, "folds": folds, "keep": keep, "chunk": chunk, "class_weight": class_weight}
+    how = {"method": method, "folds": folds, "keep": keep, "chunk": chunk, "pad": pad, "class_weight": class_weight}
     layout = lay_out(data, build, settings, **how, **shared)
     return carry_out(layout, progress=progress, checkpoint=checkpoint, resume=resume)
 
@@ -97,9 +102,9 @@ def carry_out(
     """Train what was laid out; see `run`. The layout stays as it is."""
     data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint = layout
     folds, trials = len(parts), [replace(trial, _found={}) for trial in blank]
-    state = State(trials)
+    state = State(trials, groups)
     storage = Storage(checkpoint, fingerprint, resume=resume)
-    storage.restore(state, groups)
+    storage.restore(state)
 
     stops = _stops(brackets, shared)
     longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
@@ -151,6 +156,7 @@ def lay_out(
     folds: int = 1,
     keep: int = 1,
     chunk: int | None = None,
+    pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
     **options: Any,
 ) -> Layout:
@@ -163,21 +169,26 @@ def lay_out(
     data = weighted(data, class_weight)
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
-    groups = group(made, data, parts)
     brackets = (method or Random()).brackets(len(settings), shared.epochs)
     device = jax.local_devices()[0]
+    epochs = folds * sum(each.left([0] * each.size) for each in brackets) / len(settings)
+    steps = [epochs * (len(parts[0].rows) // each.settings.batch_size) for each in made]
+    nets = forms(made, pad, steps, device.platform, chunk or NARROW)
+    groups = group(made, nets, data, parts)
     num_val = len(data.x_val) if parts[0].held is None else len(parts[0].held)
     beside = shared_bytes(data, groups, folds, keep, device)
-    cuts = [chunking(g, num_val, len(g.numbers), device, chunk, beside) for g in groups]
+    cuts = [chunking(g, num_val, len(g.places), device, chunk, beside) for g in groups]
     fingerprint = {
         "data": [data.name, *data.x_train.shape, data.fingerprint()],
         "shared settings": _described(asdict(shared), build),
         "candidates": [dict(each) for each in settings],
-        "networks, tasks or rules": _digest(made, data),
+        "networks, tasks or rules": _digest(made),
         "rungs": brackets,
         "folds": folds,
         "kept candidates": keep,
     }
+    if padded := [number for number, (net, each) in enumerate(zip(nets, made, strict=True)) if net is not each.net]:
+        fingerprint["padded networks"] = padded
     trials = _trials(settings, made, brackets, folds, shared.order)
     return Layout(data, shared, keep, parts, made, groups, brackets, trials, cuts, fingerprint)
 
@@ -195,13 +206,12 @@ def _described(settings: dict[str, Any], build: TrainConfig | Build) -> list[Any
     return [json.dumps(settings, default=str), build.to_json() if isinstance(build, TrainConfig) else ""]
 
 
-def _digest(made: Sequence[Blueprint], data: Dataset) -> str:
+def _digest(made: Sequence[Blueprint]) -> str:
     """What the candidates are, beside their settings: a function of one's own may have changed."""
     digest = hashlib.sha256()
     for each in made:
-        who = identity(each.net, each.task, each.rule, each.hyper, each.settings, data)
-        del who["versions"], who["data"]
-        digest.update(json.dumps(who, sort_keys=True).encode())
+        who = described_run(each.net, each.task, each.rule, each.hyper, each.settings)
+        digest.update(json.dumps(who, default=str, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
@@ -233,7 +243,7 @@ def _chunks(state: State, groups: Sequence[Group], cuts: Sequence[Chunking], sto
     """What has yet to be trained for every running trial to get to an epoch."""
     chunks = []
     for g, cut in zip(groups, cuts, strict=True):
-        waiting = [t for t in state.trials if t.number in g.numbers and t.status == "running" and t.epochs < stop]
+        waiting = [t for t in state.trials if t.number in g.places and t.status == "running" and t.epochs < stop]
         for start in range(0, len(waiting), cut.members):
             mine = waiting[start : start + cut.members]
             members = tuple(state.members[t.number] for t in mine) if mine[0].epochs else None
@@ -266,7 +276,7 @@ def _record(state: State, trained: Trained, patience: int, keep: int) -> None:
 
 def _filled(measured: np.ndarray) -> np.ndarray:
     """What was measured, with the epochs that early stopping left out, where parameters stay as they were."""
-    for i in range(1, measured.shape[1]):
+    for i in range(1, measured.shape[1] if np.isnan(measured).any() else 0):
         measured[:, i] = np.where(np.isnan(measured[:, i]), measured[:, i - 1], measured[:, i])
     return measured
 
@@ -286,7 +296,8 @@ def _end(state: State, trial: Trial, keep: int) -> None:
     """Forget a trial's members; of the best trials keep the best parameters."""
     members = state.members.pop(trial.number)
     if trial.status != "failed":
-        state.kept[trial.number] = [jax.tree.map(np.copy, member.best) for member in members]
+        own = state.group_of(trial.number).own
+        state.kept[trial.number] = [jax.tree.map(np.copy, own(trial.number, member.best)) for member in members]
     kept = ranked([state.trials[number] for number in state.kept])
     for worse in kept[keep:]:
         del state.kept[worse.number]
@@ -294,20 +305,13 @@ def _end(state: State, trial: Trial, keep: int) -> None:
 
 def _show(bar: Any, state: State, brackets: Sequence[Bracket], folds: int) -> None:
     """Bring the progress bar up to date."""
+    if bar.disable:
+        return
     left = 0
     for place, bracket in enumerate(brackets):
         epochs = [t.epochs for t in state.trials if t.bracket == place and t.status == "running"]
-        left += _left(bracket, epochs)
+        left += bracket.left(epochs)
     bar.total = bar.n + folds * left
     best = ranked(state.trials)[:1]
     bar.set_postfix_str(f"{len(state.trials)} candidates, best {best[0].score:.4f}" if best else "", refresh=False)
     bar.refresh()
-
-
-def _left(bracket: Bracket, epochs: list[int]) -> int:
-    """How many epochs a bracket's running candidates have yet to train, who have trained so many each."""
-    left = 0
-    for i, rung in enumerate(bracket.rungs):
-        left += sum(max(rung - trained, 0) for trained in epochs)
-        epochs = [max(rung, trained) for trained in epochs][: bracket.going_on(i)]
-    return left

@@ -22,6 +22,18 @@ class Bracket(NamedTuple):
         """How many go on from a rung, given by its place in `rungs`."""
         return max(self.size // self.eta ** (rung + 1), 1)
 
+    def left(self, epochs: list[int]) -> int:
+        """How many epochs its running candidates have yet to train, who have trained so many each.
+
+        >>> Bracket(size=9, rungs=(1, 3, 9), eta=3).left([0] * 9)
+        21
+        """
+        left = 0
+        for i, rung in enumerate(self.rungs):
+            left += sum(max(rung - trained, 0) for trained in epochs)
+            epochs = [max(rung, trained) for trained in epochs][: self.going_on(i)]
+        return left
+
 
 @runtime_checkable
 class Method(Protocol):

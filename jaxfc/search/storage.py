@@ -27,13 +27,19 @@ class State:
 
     Args:
         trials: all trials.
+        groups: what they are grouped into.
         members: by trial, its members on the folds; of running trials that have begun.
         kept: by trial, the best parameters on the folds; of the best trials that have ended.
     """
 
     trials: list[Trial]
+    groups: Sequence[Group]
     members: dict[int, list[Member]] = field(default_factory=dict)
     kept: dict[int, list[Best]] = field(default_factory=dict)
+
+    def group_of(self, number: int) -> Group:
+        """The group that a trial is in."""
+        return next(group for group in self.groups if number in group.places)
 
 
 class Storage:
@@ -82,7 +88,7 @@ class Storage:
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
-    def restore(self, state: State, groups: Sequence[Group]) -> None:
+    def restore(self, state: State) -> None:
         """Bring a new search to the state in the file, if there is one.
 
         Raises:
@@ -94,29 +100,35 @@ class Storage:
         tensors, metadata = checkpoint.read(self.path, kind=KIND)
         self._compare(json.loads(metadata["search"]))
         shapes = {}
-        for group in groups:
-            shape = member_shape(group.recipe, next(iter(group.numbers.values()))[0])
-            shapes |= dict.fromkeys(group.numbers, shape)
+        for group in state.groups:
+            shapes |= dict.fromkeys(group.places, member_shape(group.recipe, group.first))
         for trial in state.trials:
             trial_tensors = _under(tensors, f"trials.{trial.number}.")
             if trial_tensors:
                 trial.status = STATUSES[int(trial_tensors["status"])]
                 trial.failed_at = int(trial_tensors["failed_at"]) or None
                 trial.loss, trial.val, trial.val_loss = (trial_tensors[name] for name in ("loss", "val", "val_loss"))
-            for name, where, shape in (
-                ("members", state.members, shapes[trial.number]),
-                ("kept", state.kept, shapes[trial.number].best),
-            ):
+            shape, own = shapes[trial.number], state.group_of(trial.number).own
+            for name, where in (("members", state.members), ("kept", state.kept)):
                 mine = _under(tensors, f"{name}.{trial.number}.")
                 if mine:
-                    like = [shape] * len(trial.val)
-                    where[trial.number] = jax.tree.map(np.asarray, checkpoint.restore(mine, like, self.path))
+                    like = [shape if name == "members" else _shapes(own(trial.number, _zeros(shape.best)))]
+                    found = checkpoint.restore(mine, like * len(trial.val), self.path)
+                    where[trial.number] = jax.tree.map(np.asarray, found)
 
     def _compare(self, theirs: dict[str, Any]) -> None:
-        for name, mine in self.fingerprint.items():
-            if theirs.get(name) != mine:
+        for name in {**self.fingerprint, **theirs}:
+            if theirs.get(name) != self.fingerprint.get(name):
                 raise ValueError(f"{self.path} is of another search (its {name} differ): name another folder")
 
 
 def _under(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def _shapes(arrays: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arrays)

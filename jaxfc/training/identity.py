@@ -30,18 +30,26 @@ def identity(
     >>> sorted(run)
     ['data', 'hyper', 'network', 'rule', 'settings', 'task', 'versions']
     """
+    beside = {"data": {"name": data.name, "fingerprint": data.fingerprint()}, "versions": versions()}
+    return json.loads(json.dumps(described_run(net, task, rule, hyper, settings) | beside, default=str))
+
+
+def described_run(net: Any, task: Any, rule: Any, hyper: Mapping[str, Any], settings: RunSettings) -> dict[str, Any]:
+    """What a run is, beside its data: network, task, rule, numbers, order of rows.
+
+    >>> from jaxfc import Classification, FCNet
+    >>> from jaxfc.optim import adam
+    >>> described_run(FCNet(64, (8,), 10), Classification(), adam, {}, RunSettings())["network"]["hidden_dims"]
+    [8]
+    """
     mine = asdict(settings) | {"augment": [each if isinstance(each, str) else spell(each) for each in settings.augment]}
-    return _as_json(
-        {
-            "network": describe(net),
-            "task": describe(task),
-            "rule": describe(rule),
-            "hyper": describe(dict(hyper)),
-            "settings": mine,
-            "data": {"name": data.name, "fingerprint": data.fingerprint()},
-            "versions": versions(),
-        }
-    )
+    return {
+        "network": describe(net),
+        "task": describe(task),
+        "rule": describe(rule),
+        "hyper": describe(dict(hyper)),
+        "settings": mine,
+    }
 
 
 def versions() -> dict[str, str]:
@@ -53,10 +61,6 @@ def versions() -> dict[str, str]:
     import jaxfc
 
     return {"jaxfc": jaxfc.__version__, "jax": jax.__version__, "numpy": np.__version__}
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
 
 
 def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any], path: str | Path, *, extend: bool = False) -> None:
