@@ -1,7 +1,6 @@
 """Files of arrays: what goes in comes out, and what is damaged is named."""
 
 import json
-import os
 import struct
 
 import chex
@@ -12,7 +11,6 @@ import pytest
 import safetensors.numpy
 
 from jaxfc.artifacts import checkpoint
-from jaxfc.artifacts.files import write_atomically
 from jaxfc.errors import FormatError
 
 KIND = {checkpoint.FORMAT: "test"}
@@ -139,23 +137,3 @@ def test_another_tree_is_refused_by_its_first_difference(tmp_path, tree):
         checkpoint.load(tmp_path / "t", {k: v for k, v in tree.items() if k != "history"}, kind="test")
     with pytest.raises(ValueError, match=r"transposed is float32 \(3, 2\) where float32 \(2, 3\)"):
         checkpoint.load(tmp_path / "t", tree | {"transposed": jnp.zeros((2, 3))}, kind="test")
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, "old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_written_file_is_readable_as_any_other(tmp_path):
-    write_atomically(tmp_path / "ours", "x")
-    (tmp_path / "plain").write_text("x")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
