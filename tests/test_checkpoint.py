@@ -75,20 +75,20 @@ def test_a_flipped_bit_in_any_tensor_is_named(tmp_path, tree):
                 checkpoint.read(path, kind="test")
 
 
-def test_a_flipped_bit_in_the_header_is_noticed(tmp_path, tree):
-    """Whatever it hits: lengths, names, types, offsets, metadata, checksums. Spaces that pad it hold nothing."""
+def test_every_flipped_bit_of_the_header_is_noticed(tmp_path, tree):
+    """Whatever it hits: lengths, names, types, shapes (of what is empty, too), offsets, metadata, checksums, spaces."""
     path = tmp_path / "t"
-    checkpoint.save(path, tree, KIND | {"note": "hello"})
+    checkpoint.save(path, tree | {"empty": np.zeros((0, 5))}, KIND | {"note": "ä \n \x01 'quoted'"})
     whole = path.read_bytes()
-    header = 8 + len(whole[8 : 8 + struct.unpack("<Q", whole[:8])[0]].rstrip(b" "))
     unnoticed = []
-    for place in range(header):
-        path.write_bytes(flipped(whole, place, place % 7))
-        try:
-            checkpoint.read(path, kind="test")
-            unnoticed.append(place)
-        except FormatError:
-            pass
+    for place in range(8 + struct.unpack("<Q", whole[:8])[0]):
+        for bit in range(8):
+            path.write_bytes(flipped(whole, place, bit))
+            try:
+                checkpoint.read(path, kind="test")
+                unnoticed.append((place, bit))
+            except FormatError:
+                pass
     assert not unnoticed
 
 
