@@ -115,13 +115,22 @@ def kind(path: str | Path) -> str | None:
     >>> kind("absent.safetensors") is None
     True
     """
+    return metadata(path).get(FORMAT)
+
+
+def metadata(path: str | Path) -> dict[str, str]:
+    """A file's metadata, not verified; empty where there is no such file, or it cannot be read.
+
+    >>> metadata("absent.safetensors")
+    {}
+    """
     import safetensors
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get(FORMAT)
+            return file.metadata() or {}
     except (safetensors.SafetensorError, OSError):
-        return None
+        return {}
 
 
 def load(path: str | Path, like: PyTree, *, kind: str) -> PyTree:
