@@ -214,7 +214,8 @@ def _facts(config: SearchConfig, found: SearchResult, measured: Mapping[str, flo
         "candidates": ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)),
         "searched": ", ".join(f"{name} in {text}" for name, text in config.searched.items()),
         "method": config.method + (f", {config.folds} folds" if config.folds > 1 else ""),
-        "programs compiled": f"{found.programs}, for {found.groups} group(s) of candidates",
+        # Not how many programs were compiled: of a search that was stopped, each part compiles its own.
+        "groups of candidates": f"{found.groups}, each of which shares its programs",
     }
     if not ranked(found.trials):
         return facts | {"result": "every candidate failed: the loss became NaN or infinite"}
