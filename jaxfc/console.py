@@ -83,9 +83,12 @@ def ended_by_signals() -> Iterator[None]:
     process ends at once, with code 128 + the signal's number: files are written whole or not at all, so nothing is
     lost. Nothing is raised in the main thread: it may be in the middle of a program that runs for minutes, or
     of JAX's start, neither of which an exception could end well. So a thread of its own hears the signals.
-    A signal that the process was told to ignore (by `nohup`, say) stays ignored.
+    A signal that the process was told to ignore (by `nohup`, say) stays ignored. On Windows, all is as it was.
     """
-    numbers = [getattr(signal, name) for name in WORDS if hasattr(signal, name)]
+    if os.name != "posix":
+        yield
+        return
+    numbers = [getattr(signal, name) for name in WORDS]
     before = {number: signal.getsignal(number) for number in numbers}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]

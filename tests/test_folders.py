@@ -1,5 +1,7 @@
 """Folders of runs and searches: one process at a time, and what a beginning that was killed has left is nothing."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import pytest
 from command import FAST, fails, jaxfc
 
 from jaxfc.artifacts import folders
+from jaxfc.artifacts.files import write_atomically
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,16 @@ def test_a_lock_that_is_let_go_in_between_is_not_taken_for_one_that_holds(folder
         with folders.held(folder, []), pytest.raises(BlockingIOError), folders.held(folder, []):
             pass
     assert os.listdir(folder) == []
+
+
+def test_a_file_system_without_locks_is_warned_of(folder, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(UserWarning, match="cannot be locked here"), folders.begun(folder / "x", "run", []):
+        write_atomically(folder / "x" / "model", "whole")
+    assert os.listdir("x") == ["model"]
 
 
 def test_no_two_are_given_the_same_new_folder(folder):

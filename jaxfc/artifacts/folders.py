@@ -1,6 +1,8 @@
 """Folders that runs and searches write: one process at a time, and never over what is somebody's own."""
 
+import errno
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from jaxfc.artifacts.files import sweep, sync_folder
 
 LOCK = ".jaxfc.lock"
+LOCKLESS = (errno.ENOLCK, errno.ENOTSUP)  # what a file system says, a network's perhaps, that has no locks
 
 
 def first_free(name: str) -> Path:
@@ -81,6 +84,10 @@ def held(out: Path, files: Iterable[str]) -> Iterator[None]:
         raise BlockingIOError(
             f"{out} is being written by another process: wait for its end, or name another --out"
         ) from None
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise
+        warnings.warn(f"{out} cannot be locked here: let no other process write it meanwhile", stacklevel=3)
     try:
         sweep(out, files)
         yield
