@@ -1,6 +1,8 @@
 """Pictures of a run: its curves, and where its model errs."""
 
 import io
+import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from jaxfc.training.result import Result
 
+DRAWN_BY = "jaxfc"
 BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#888888"
 
 
@@ -189,14 +192,45 @@ def save(figure: "Figure", path: str | Path) -> None:
     write_atomically(path, png(figure))
 
 
+def save_beside(figure: "Figure", path: str | Path) -> Path:
+    """Write a figure as PNG, atomically, and over none that is not this library's: then its name gets a number.
+
+    Returns:
+        The file written: `path`, or `NAME-2.png`, `NAME-3.png` … beside it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "confusion.png")
+    ...     _ = path.write_text("a user's own")
+    ...     [save_beside(confusion(np.eye(2, dtype=int), ("cat", "dog")), path).name for _ in range(2)]
+    ['confusion-2.png', 'confusion-2.png']
+    """
+    path = Path(path)
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    free = next(each for each in itertools.chain([path], numbered) if not os.path.lexists(each) or _is_own(each))
+    save(figure, free)
+    return free
+
+
+def _is_own(path: Path) -> bool:
+    """Whether this library drew a picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Source") == DRAWN_BY
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for what is no picture, or a damaged one
+        return False
+
+
 def png(figure: "Figure") -> bytes:
-    """A figure as PNG.
+    """A figure as PNG, which says that this library drew it.
 
     >>> png(weights(np.eye(4), (2, 2)))[1:4]
     b'PNG'
     """
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    figure.savefig(picture, format="png", dpi=120, metadata={"Source": DRAWN_BY})
     return picture.getvalue()
 
 

@@ -4,6 +4,7 @@ import http.server
 import math
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pooch  # noqa: F401 - here, so that its log handler does not get the stderr of a single test
 import pytest
@@ -128,6 +129,21 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server, damaged):
     path.write_bytes(damaged)
     fetch(remote_with(server))
     assert path.read_bytes() == BODY
+
+
+def test_several_at_once_download_once(server, tmp_path):
+    server.bodies["thing.bin"] = BODY
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fetch(remote_with(server)), range(4)))
+    assert server.requests == 1
+    assert files_in(tmp_path) == ["cache/things/thing.bin"]
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(server, tmp_path):
+    server.bodies["thing.bin"] = BODY
+    (tmp_path / "cache" / "things").mkdir(parents=True)
+    (tmp_path / "cache" / "things" / "tmp0123abcd").write_bytes(BODY[:100])
+    assert files_in(fetch(remote_with(server))) == ["thing.bin"]
 
 
 def test_a_cache_that_cannot_be_made_is_named(server, tmp_path):

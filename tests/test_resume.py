@@ -8,7 +8,7 @@ import time
 import chex
 import pytest
 import safetensors.numpy
-from examples import NET, Stop, assert_same_bits, blobs, run, stop_after
+from examples import NET, PLAIN, Stop, assert_same_bits, blobs, run, stop_after
 
 from jaxfc.errors import FormatError
 
@@ -56,6 +56,35 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(data, tmp_path):
         result = run(data, epochs=60, checkpoint=path, callbacks=[lambda report: None], resume=True)
         assert len(result.val_history) == 61
     chex.assert_trees_all_equal(*(safetensors.numpy.load_file(path) for path in (killed, whole)))
+
+
+COUNTED = """
+import os, sys, threading
+os.sched_setaffinity(0, range(int(sys.argv[2])))
+from examples import PLAIN, blobs, run
+def train(path):
+    run(blobs(), PLAIN, "sgd", checkpoint=path)
+thread = threading.Thread(target=train, args=(sys.argv[1],))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two cores")
+def test_a_small_run_has_the_same_bits_on_one_core_on_two_and_in_any_thread(data, tmp_path):
+    here = os.path.dirname(__file__)
+    path = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
+    # Compiled anew: for how many cores a program is compiled is what is tested.
+    env = os.environ | {"PYTHONPATH": path, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    runs = {
+        cores: subprocess.Popen([sys.executable, "-c", COUNTED, str(tmp_path / str(cores)), str(cores)], env=env)
+        for cores in (1, 2)
+    }
+    assert [process.wait() for process in runs.values()] == [0, 0]
+    run(data, PLAIN, "sgd", checkpoint=tmp_path / "here")
+    one, two, here = (safetensors.numpy.load_file(tmp_path / name) for name in ("1", "2", "here"))
+    chex.assert_trees_all_equal(one, two)
+    chex.assert_trees_all_equal(one, here)
 
 
 def test_an_existing_checkpoint_is_not_overwritten(data, tmp_path):

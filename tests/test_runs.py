@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import stat
+import threading
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -102,6 +104,54 @@ def test_a_finished_run_is_extended(capfd, run):
     assert len(after) == 5
     assert json.loads((run / "config.json").read_text())["epochs"] == 4
     assert "extend=4 must be more than the 4" in fails(capfd, "train", "--resume", "--extend", "4", "--out", "run")
+
+
+def test_an_extension_that_was_killed_goes_on_without_being_told_again(capfd, folder, run, monkeypatch):
+    from jaxfc.training import runs
+
+    whole = shutil.copytree(run, folder / "whole")
+    assert jaxfc(capfd, "train", "--resume", "--extend", "4", "--out", whole)[0] == 0
+    real = runs.fit
+
+    def killed(*args, **kwargs):
+        real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "fit", killed)
+    assert jaxfc(capfd, "train", "--resume", "--extend", "4", "--out", "run")[0] == 130
+    monkeypatch.setattr(runs, "fit", real)
+    assert json.loads((run / "config.json").read_text())["epochs"] == 2
+    assert "epochs=2, not 3" in fails(capfd, "train", "--resume", "--epochs", "3", "--out", "run")
+    assert jaxfc(capfd, "train", "--resume", "--out", "run")[0] == 0
+    for name in ("history.csv", "config.json"):
+        assert (run / name).read_text() == (whole / name).read_text()
+
+
+def test_a_run_interrupted_before_its_first_epoch_is_gone_on_with(capfd, folder, run, monkeypatch):
+    from jaxfc.training import fit
+
+    @contextmanager
+    def interrupted(*_):
+        event = threading.Event()
+        event.set()
+        yield event
+
+    monkeypatch.setattr(fit, "interrupts", interrupted)
+    code, out, _ = jaxfc(capfd, "train", *FAST, "--out", "early")
+    assert code == 0
+    assert "interrupted after epoch 0; to go on: jaxfc train --resume --out early" in out
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert jaxfc(capfd, "train", "--resume", "--out", "early")[0] == 0
+    assert (folder / "early" / "history.csv").read_text() == (run / "history.csv").read_text()
+
+
+def test_a_model_whose_checkpoint_is_gone_is_not_overwritten(capfd, run):
+    (run / "checkpoint.safetensors").unlink()
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    line = fails(capfd, "train", "--resume", "--out", "run")
+    assert "run has a model.safetensors and no checkpoint.safetensors to go on from" in line
+    assert before == {p.name: p.read_bytes() for p in run.iterdir()}
 
 
 def test_resuming_refuses_other_settings_and_other_folders(capfd, run):

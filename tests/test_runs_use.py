@@ -1,11 +1,13 @@
 """`jaxfc evaluate`, `predict` and `gradcheck`, as a user meets them: of a run of digits, and of a table."""
 
 import csv
+import io
 import shutil
 
 import numpy as np
 import pytest
 from command import FAST, done, fails, jaxfc, value, write_table
+from matplotlib.figure import Figure
 
 from jaxfc import load
 
@@ -43,6 +45,25 @@ def test_evaluate_prints_classes_and_draws_the_confusion_matrix(capfd, trained, 
     assert "did you mean 'test'" in fails(capfd, "evaluate", "run", "--split", "tset")
     (run / "model.safetensors").write_bytes(b"junk")
     assert "no complete safetensors file" in fails(capfd, "evaluate", "run")
+
+
+def test_a_picture_that_is_not_jaxfcs_is_not_drawn_over(capfd, run):
+    for content in (b"a user's own", plots_elsewhere()):
+        (run / "confusion-test.png").write_bytes(content)
+        for _ in range(2):
+            _, out, _ = jaxfc(capfd, "evaluate", "run")
+            assert "picture: run/confusion-test-2.png" in out
+        assert (run / "confusion-test.png").read_bytes() == content
+    (run / "confusion-test.png").unlink()
+    _, out, _ = jaxfc(capfd, "evaluate", "run")
+    assert "picture: run/confusion-test.png" in out
+
+
+def plots_elsewhere():
+    """A picture that matplotlib drew for somebody else."""
+    picture = io.BytesIO()
+    Figure().savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def test_a_users_table_from_training_to_prediction(capfd, folder):

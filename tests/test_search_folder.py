@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -103,6 +105,41 @@ def test_resuming_refuses_other_settings(capfd, here):
     assert "begun with other settings (spaces)" in fails(capfd, "search", "--resume", "--out", here, *other)
     assert "--out" in fails(capfd, "search", "--resume")
     assert "expected the folder of a search" in fails(capfd, "search", "--resume", "--out", "b")
+
+
+def test_what_a_search_found_is_not_overwritten_by_one_without_its_checkpoint(capfd, here):
+    (here / "checkpoint.safetensors").unlink()
+    before = {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}
+    for command in ("train", "search"):
+        line = fails(capfd, command, "--resume", "--out", here)
+        assert "has a model.safetensors and no checkpoint.safetensors to go on from" in line
+    assert before == {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}
+
+
+def test_a_final_training_that_is_interrupted_is_gone_on_with(capfd, folder, searched, monkeypatch):
+    from jaxfc.training import fit
+
+    shutil.copytree(searched[0], folder / "x")
+    shutil.rmtree(folder / "x" / "final")
+    for name in ("model.safetensors", "report.html"):
+        (folder / "x" / name).unlink()
+
+    @contextmanager
+    def interrupted(*_):
+        event = threading.Event()
+        event.set()
+        yield event
+
+    monkeypatch.setattr(fit, "interrupts", interrupted)
+    code, out, _ = jaxfc(capfd, "search", "--resume", "--out", "x", "--no-progress")
+    assert code == 0
+    assert out[-1] == "interrupted; to go on: jaxfc search --resume --out x"
+    assert not (folder / "x" / "model.safetensors").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert jaxfc(capfd, "search", "--resume", "--out", "x", "--no-progress")[0] == 0
+    a, b = (Model.load(path / "model.safetensors") for path in (folder / "x", searched[0]))
+    np.testing.assert_array_equal(a.params[0]["w"], b.params[0]["w"])
 
 
 def test_a_folder_that_holds_something_is_left_alone(capfd, folder):

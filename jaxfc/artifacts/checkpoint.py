@@ -85,9 +85,15 @@ def read(path: str | Path, *, kind: str) -> tuple[dict[str, np.ndarray], dict[st
 
 
 def _checksums(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> dict[str, int]:
-    sums = {name: zlib.crc32(tensor.reshape(-1).view(np.uint8)) for name, tensor in tensors.items()}
+    sums = {name: _checksum(tensor) for name, tensor in tensors.items()}
     rest = json.dumps({name: metadata[name] for name in sorted(metadata) if name != CHECKSUMS})
     return sums | {"": zlib.crc32(rest.encode())}
+
+
+def _checksum(tensor: np.ndarray) -> int:
+    if not tensor.size:  # its shape is all that it has, and no byte would tell if that changed
+        return zlib.crc32(str(tensor.shape).encode())
+    return zlib.crc32(tensor.reshape(-1).view(np.uint8))
 
 
 def _verify(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -109,13 +115,22 @@ def kind(path: str | Path) -> str | None:
     >>> kind("absent.safetensors") is None
     True
     """
+    return metadata(path).get(FORMAT)
+
+
+def metadata(path: str | Path) -> dict[str, str]:
+    """A file's metadata, not verified; empty where there is no such file, or it cannot be read.
+
+    >>> metadata("absent.safetensors")
+    {}
+    """
     import safetensors
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get(FORMAT)
+            return file.metadata() or {}
     except (safetensors.SafetensorError, OSError):
-        return None
+        return {}
 
 
 def load(path: str | Path, like: PyTree, *, kind: str) -> PyTree:

@@ -45,9 +45,8 @@ class Train(Plain):
         """Run the command."""
         from jaxfc.training import runs
 
-        out = self.out or runs.new_folder(self.config.data)
         progress = None if self.progress else False
-        runs.train(self.config, out, resume=self.resume, extend=self.extend, progress=progress)
+        runs.train(self.config, self.out, resume=self.resume, extend=self.extend, progress=progress)
 
 
 def _out(out: Path | None) -> Path:
@@ -85,12 +84,10 @@ class Search(Plain):
     def run(self) -> None:
         """Run the command."""
         from jaxfc.search import folder
-        from jaxfc.training import runs
 
         config = config_of(self.candidates, self.how)
         final = None if config.then_train is None else partial(_changed, config.then_train)
-        out = self.out or runs.new_folder(config.train.data, "-search")
-        folder.search(config, out, final, resume=self.resume, progress=None if self.progress else False)
+        folder.search(config, self.out, final, resume=self.resume, progress=None if self.progress else False)
 
 
 def _changed(flags: str, config: TrainConfig) -> TrainConfig:

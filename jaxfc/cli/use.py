@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import jax
@@ -52,8 +53,7 @@ def evaluate(
         figure, what = plots.regression(y.reshape(prediction.shape), prediction, model.about.target_names), "regression"
     if figure is not None:
         folder = run_folder if run_folder.is_dir() else run_folder.parent
-        picture = folder / f"{what}-{Path(data).stem if data else split}.png"
-        plots.save(figure, picture)
+        picture = plots.save_beside(figure, folder / f"{what}-{Path(data).stem if data else split}.png")
         print(f"picture: {picture}")
     last = "acc" if kind == "classes" else model.task.rank
     for metric in [*(m for m in measured if m != last), *([last] if last in measured else [])]:
@@ -110,8 +110,7 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0)
         FileNotFoundError, FormatError, ValueError: a run, model or file that cannot be used.
     """
     out = file.with_suffix(".predictions.csv") if out is None else out
-    if out.exists():
-        raise FileExistsError(f"{out} exists: remove it, or name another --out")
+    _check_free(out)
     model = load_model(run_folder)
     x = read_features(file, num_features=model.net.input_dim, feature_names=model.feature_names)
     prediction = model.prediction(x, copies=tta)
@@ -120,9 +119,15 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0)
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(head)
     writer.writerows([*answer, *values] for answer, values in zip(answers, _texts(model, prediction), strict=True))
+    _check_free(out)  # another process may have been as quick
     write_atomically(out, lines.getvalue())
     print(f"{len(x)} rows: {out}")
     return out
+
+
+def _check_free(out: Path) -> None:
+    if os.path.lexists(out):
+        raise FileExistsError(f"{out} exists: remove it, or name another --out")
 
 
 def _columns(model: Model | Ensemble, prediction: np.ndarray) -> tuple[list[str], list[list]]:

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def fetch(remote: Remote) -> Path:
     """Download the files that the cache lacks, or holds damaged, and return their folder.
 
     The cache is the folder in the environment variable `JAXFC_CACHE`, by default the user's cache
-    folder. A file gets its final name only when it is complete and its checksum is right.
+    folder. A file gets its final name only when it is complete and its checksum is right. Of several
+    processes one downloads, and the others wait for it.
 
     Raises:
         FormatError: a downloaded file has another checksum than it should.
@@ -102,8 +104,11 @@ def fetch(remote: Remote) -> Path:
     )
     for file, md5 in remote.md5.items():
         url = remote.base_url + file
+        if _is_whole(folder / file, md5):
+            continue
         try:
-            pooch.retrieve(url, f"md5:{md5}", fname=file, path=folder, progressbar=sys.stderr.isatty())
+            with _alone_in(folder):
+                pooch.retrieve(url, f"md5:{md5}", fname=file, path=folder, progressbar=sys.stderr.isatty())
         except OSError as error:  # also what is raised for every failed request
             raise OSError(f"could not download {url} into {folder}: {_cause(error)}. Try again. {by_hand}") from error
         except ValueError as error:
@@ -111,6 +116,28 @@ def fetch(remote: Remote) -> Path:
                 f"{url} is not the file it should be, its MD5 checksum is not {md5}. Try again later. {by_hand}"
             ) from error
     return folder
+
+
+def _is_whole(path: Path, md5: str) -> bool:
+    import pooch
+
+    return path.is_file() and pooch.file_hash(str(path), alg="md5") == md5
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for other processes to have downloaded into a folder, and remove what killed ones left there."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        for left in folder.glob("tmp????????"):  # pooch's, by the standard library's tempfile
+            left.unlink()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (folder / ".lock").unlink()
 
 
 def _cause(error: BaseException) -> str:

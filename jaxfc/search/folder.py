@@ -7,7 +7,8 @@ and `report.html` with all of it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,24 +16,30 @@ import jax
 import numpy as np
 
 from jaxfc import metrics, plots
+from jaxfc.artifacts import folders
 from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.errors import DivergenceError
 from jaxfc.search import pictures, report
 from jaxfc.search.config import SEARCH, SearchConfig
-from jaxfc.search.loop import carry_out, lay_out
+from jaxfc.search.loop import Layout, carry_out, lay_out
 from jaxfc.search.spaces import spell_value
 from jaxfc.search.trials import SearchResult, ranked
 from jaxfc.training import runs
 from jaxfc.training.config import TrainConfig
 
 TRIALS, REPORT, FINAL = "trials.csv", "report.html", "final"
+PICTURES = ("settings", "scatter", "curves", "confusion", "weights")
+FILES = (
+    *(SEARCH, runs.CHECKPOINT, TRIALS, runs.CONFIG, runs.MODEL, runs.ENSEMBLE, REPORT),
+    *(f"{name}.png" for name in PICTURES),
+)
 
 
 def search(
     config: SearchConfig,
-    out: Path,
+    out: Path | None = None,
     final: Callable[[TrainConfig], TrainConfig] | None = None,
     *,
     resume: bool = False,
@@ -42,17 +49,19 @@ def search(
 
     Args:
         config: the settings.
-        out: the folder; made if it is not there.
+        out: the folder; made if it is not there. By default the first free of `runs/NAME-search-1` ….
         final: what `config.then_train` makes of the best candidate's settings, for the final training.
         resume: go on with the search in the folder. The settings must be those it was begun with.
         progress: see `jaxfc.search.run`.
 
     Raises:
         FileExistsError: the folder holds something, and `resume` is False.
-        ValueError: settings that cannot be used; or, on resuming, others than the search's.
-        OSError: data or folder cannot be read or written.
+        ValueError: settings that cannot be used; or, on resuming, others than the search's, or no checkpoint.
+        OSError: data or folder cannot be read or written, or another process writes the folder.
         DivergenceError: every candidate failed.
     """
+    if resume and out is None:
+        raise ValueError("resume=True goes on with a search: say in which folder")
     runs.allow_float64(config.train)
     data = runs.load_data(config.train)
     if config.ensemble < 1:
@@ -64,7 +73,19 @@ def search(
     layout = lay_out(data, config.train, candidates, **options)
     if final is not None:
         runs.check(final(replace(config.train, **candidates[0])), data)
-    _open_folder(out, config, resume)
+    with _opened(out, config, resume) as out:
+        return _search_in(out, config, layout, final, progress)
+
+
+def _search_in(
+    out: Path,
+    config: SearchConfig,
+    layout: Layout,
+    final: Callable[[TrainConfig], TrainConfig] | None,
+    progress: bool | None,
+) -> SearchResult:
+    """Search, and write what comes of it to a folder that is held."""
+    data, candidates = layout.data, layout.trials
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs", flush=True)
@@ -81,6 +102,9 @@ def search(
         )
     _print_best(found)
     model = _best_model(out, found, final, progress)
+    if model is None:
+        print(f"interrupted; to go on: jaxfc search --resume --out {out}")
+        return found
     measured = dict(runs.final_measures(model, data, copies=config.train.tta))
     lines = {} if final else measured  # a final training has printed its own
     if config.ensemble > 1:
@@ -95,7 +119,9 @@ def search(
     return found
 
 
-def _open_folder(out: Path, config: SearchConfig, resume: bool) -> None:
+@contextmanager
+def _opened(out: Path | None, config: SearchConfig, resume: bool) -> Iterator[Path]:
+    """The search's folder, held, with the settings in it."""
     if resume:
         begun = SearchConfig.from_json(out / SEARCH)
         if begun != config:
@@ -104,9 +130,14 @@ def _open_folder(out: Path, config: SearchConfig, resume: bool) -> None:
                 f"{out} was begun with other settings ({names[0]}): give none to resume, or start a new search in "
                 "another --out"
             )
+        with folders.held(out, FILES):
+            folders.check_whole(out, runs.MODEL, runs.CHECKPOINT)
+            yield out
         return
-    runs.make_folder(out, "search")
-    write_atomically(out / SEARCH, config.to_json())
+    out = folders.first_free(Path(config.train.data).stem + "-search") if out is None else out
+    with folders.begun(out, "search", FILES):
+        write_atomically(out / SEARCH, config.to_json())
+        yield out
 
 
 def _print_best(found: SearchResult) -> None:
@@ -122,15 +153,21 @@ def _print_best(found: SearchResult) -> None:
 
 def _best_model(
     out: Path, found: SearchResult, final: Callable[[TrainConfig], TrainConfig] | None, progress: bool | None
-) -> Predictor:
-    """The model that the search ends with: trained anew, or the best candidate's, or that of all its folds."""
+) -> Predictor | None:
+    """The model that the search ends with: trained anew, or the best candidate's, or that of all its folds.
+
+    None if its training was interrupted.
+    """
     config = found.best.config
     if final is not None:
         config = final(replace(config, num_train=None))
         folder = out / FINAL
         print(f"final training: {folder}", flush=True)
         resume = (folder / runs.CONFIG).exists()
-        model: Predictor = runs.train(config, folder, resume=resume, progress=progress).model(runs.load_data(config))
+        result = runs.train(config, folder, resume=resume, progress=progress)
+        if result.stopped == "interrupted":
+            return None
+        model: Predictor = result.model(runs.load_data(config))
     elif len(found.kept[found.best.number]) > 1:
         model = found.ensemble(1)
     else:
@@ -178,7 +215,8 @@ def _facts(config: SearchConfig, found: SearchResult, measured: Mapping[str, flo
         "candidates": ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)),
         "searched": ", ".join(f"{name} in {text}" for name, text in config.searched.items()),
         "method": config.method + (f", {config.folds} folds" if config.folds > 1 else ""),
-        "programs compiled": f"{found.programs}, for {found.groups} group(s) of candidates",
+        # Not how many programs were compiled: of a search that was stopped, each part compiles its own.
+        "groups of candidates": f"{found.groups}, each of which shares its programs",
     }
     if not ranked(found.trials):
         return facts | {"result": "every candidate failed: the loss became NaN or infinite"}

@@ -83,8 +83,8 @@ class Lanes:
     def __enter__(self) -> "Lanes":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)  # Ctrl-C, a second time, waits for no chunk
 
     @property
     def num_programs(self) -> int:
@@ -94,6 +94,8 @@ class Lanes:
     def train(self, chunks: Sequence[Chunk], interrupted: threading.Event) -> Iterator[Trained]:
         """Train chunks, and yield what comes of them as they end; once interrupted, none is begun."""
         self._compile(chunks)
+        if interrupted.is_set():
+            return
         waiting: list[Future] = [self._submit(self._run, chunk) for chunk in chunks]
         for future in as_completed(waiting):
             if interrupted.is_set():

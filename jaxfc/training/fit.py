@@ -148,6 +148,9 @@ def fit(
     iterations = len(data.x_train) // batch_size
     group = 1 if callbacks else _epochs_per_program(net, epochs, iterations, batch_size)
 
+    def save(run: Training) -> None:
+        files.save(checkpoint, run, {files.FORMAT: CHECKPOINT_KIND, "run": who})
+
     stopped = "finished"
     with progress_bar(progress, total=epochs, done=run.epoch, unit="epoch") as bar, interrupts() as interrupted:
         while run.epoch < epochs:
@@ -156,11 +159,13 @@ def fit(
                 break
             if interrupted.is_set():
                 stopped = "interrupted"
+                if checkpoint and not checkpoint.exists():  # a run is gone on with from its checkpoint only
+                    save(run)
                 break
             before = run.epoch
             run = _advance(recipe, net, task, run, on_device, settings, group)
             if checkpoint:
-                files.save(checkpoint, run, {files.FORMAT: CHECKPOINT_KIND, "run": who})
+                save(run)  # before callbacks are called: one of them may raise
             for number in range(before + 1, run.epoch + 1):
                 if verbose:
                     _print_epoch(task, run.histories, number, epochs)

@@ -7,7 +7,9 @@ The folder holds `config.json` (the settings), `checkpoint.safetensors` (everyth
 
 import csv
 import io
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import jax
 import numpy as np
 
 from jaxfc import plots
+from jaxfc.artifacts import checkpoint, folders
 from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.data import Dataset, load
@@ -33,33 +36,50 @@ CONFIG, CHECKPOINT, MODEL, RAW, ENSEMBLE, HISTORY, CURVES = (
     "history.csv",
     "curves.png",
 )
+FILES = (CONFIG, CHECKPOINT, MODEL, RAW, HISTORY, CURVES)
 
 
 def train(
-    config: TrainConfig, out: Path, *, resume: bool = False, extend: int | None = None, progress: bool | None = None
+    config: TrainConfig,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    extend: int | None = None,
+    progress: bool | None = None,
 ) -> Result:
     """Train as `config` says, and write the run folder.
 
     Args:
         config: the settings.
-        out: the run folder; made if it is not there.
+        out: the run folder; made if it is not there. By default the first free of `runs/NAME-1`, `runs/NAME-2` …,
+            named after the data set.
         resume: go on with the run in it. The settings must be those it was begun with.
         extend: with `resume`, go on to so many epochs in all.
         progress: see `jaxfc.fit`.
 
     Raises:
         FileExistsError: the folder holds a run already, and `resume` is False.
-        ValueError: settings that cannot be used; or, on resuming, other settings than the run's.
-        OSError: data or folder cannot be read or written.
+        ValueError: settings that cannot be used; or, on resuming, other settings than the run's, or no checkpoint.
+        OSError: data or folder cannot be read or written, or another process writes the folder.
         DivergenceError: the loss became NaN or infinite.
     """
+    given = config.epochs
+    if resume and out is None:
+        raise ValueError("resume=True goes on with a run: say in which folder")
     if extend is not None:
         config = _extended(config, out, extend, resume=resume)
+    elif resume:
+        config = _as_planned(config, out)
     allow_float64(config)
     data = load_data(config)
     check(config, data)  # whatever is wrong with the settings is said before the folder is made
+    with _opened(out, config, resume, extended=config.epochs != given) as out:
+        return _train_in(out, config, data, extend=extend, progress=progress)
+
+
+def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | None, progress: bool | None) -> Result:
+    """Train, and write what comes of it to a folder that is held."""
     net, task, rule, hyper = config.build(data, len(data.x_train))
-    _open_folder(out, config, resume, extended=extend is not None)
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(summary(net), flush=True)
@@ -78,7 +98,7 @@ def train(
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
     )
-    if extend is not None:
+    if config.epochs != TrainConfig.from_json(out / CONFIG).epochs:
         write_atomically(out / CONFIG, config.to_json())
     model = result.model(data)
     model.save(out / MODEL)
@@ -107,12 +127,23 @@ def final_measures(
             yield f"{prefix}{split}_{name}", measured[name]
 
 
-def _extended(config: TrainConfig, out: Path, epochs: int, *, resume: bool) -> TrainConfig:
+def _extended(config: TrainConfig, out: Path | None, epochs: int, *, resume: bool) -> TrainConfig:
     if not resume:
         raise ValueError(f"extend={epochs} goes on with a run: add --resume, or plan a new run with --epochs {epochs}")
     if epochs <= config.epochs:
         raise ValueError(f"extend={epochs} must be more than the {config.epochs} epochs that {out} was planned for")
     return replace(config, epochs=epochs)
+
+
+def _as_planned(config: TrainConfig, out: Path) -> TrainConfig:
+    """The settings, with the epochs that the checkpoint knows of: an extension that was killed had not noted them."""
+    try:
+        run = json.loads(checkpoint.metadata(out / CHECKPOINT)["run"])
+        planned = int(run["settings"]["epochs"])
+    except (KeyError, TypeError, ValueError):  # no checkpoint yet; or a damaged one, which `fit` will name
+        return config
+    begun = TrainConfig.from_json(out / CONFIG)
+    return replace(config, epochs=planned) if config.epochs == begun.epochs < planned else config
 
 
 def allow_float64(config: TrainConfig) -> None:
@@ -141,15 +172,9 @@ def load_data(config: TrainConfig) -> Dataset:
     return data if config.num_train is None else data.subset(config.num_train)
 
 
-def new_folder(data: str, kind: str = "") -> Path:
-    """The first free folder `runs/NAME-1`, `runs/NAME-2` …, named after the data set and what it is, if not a run."""
-    name, number = Path(data).stem + kind, 1
-    while Path("runs", f"{name}-{number}").exists():
-        number += 1
-    return Path("runs", f"{name}-{number}")
-
-
-def _open_folder(out: Path, config: TrainConfig, resume: bool, *, extended: bool = False) -> None:
+@contextmanager
+def _opened(out: Path | None, config: TrainConfig, resume: bool, *, extended: bool = False) -> Iterator[Path]:
+    """The run folder, held, with the settings in it."""
     if resume:
         begun = TrainConfig.from_json(out / CONFIG)
         changed = [name for name in begun.differences(config) if not (extended and name == "epochs")]
@@ -160,20 +185,14 @@ def _open_folder(out: Path, config: TrainConfig, resume: bool, *, extended: bool
                 f"{out} was begun with {name}={getattr(begun, name)!r}, not {getattr(config, name)!r}: "
                 f"leave --{name.replace('_', '-')} out to resume{hint}, or start a new run in another --out"
             )
+        with folders.held(out, FILES):
+            folders.check_whole(out, MODEL, CHECKPOINT)
+            yield out
         return
-    make_folder(out, "run")
-    write_atomically(out / CONFIG, config.to_json())
-
-
-def make_folder(out: Path, kind: str) -> None:
-    """Make a folder for a run or another kind of work.
-
-    Raises:
-        FileExistsError: it is there, and not empty.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not empty: pass --resume to go on with the {kind} in it, or another --out")
-    out.mkdir(parents=True, exist_ok=True)
+    out = folders.first_free(Path(config.data).stem) if out is None else out
+    with folders.begun(out, "run", FILES):
+        write_atomically(out / CONFIG, config.to_json())
+        yield out
 
 
 def history_csv(result: Result) -> str:
