@@ -1,8 +1,12 @@
 """Bad input to `jaxfc`: one line that names value and remedy, exit code 2, and no folder made."""
 
+import warnings
+
 import numpy as np
 import pytest
 from command import fails, numbers_alone, write_table
+
+from jaxfc import cli
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +123,17 @@ def test_weights_that_cannot_be_used_are_named(capfd, folder, weights, message):
     np.savez("rows.npz", x=x, y=np.arange(60) % 2, w=np.array(weights))
     assert message in fails(capfd, "train", "--data", "rows.npz", "--weights", "w")
     assert not (folder / "runs").exists()
+
+
+def test_a_warning_is_one_line_without_a_place_in_the_code(capfd):
+    seen = []
+
+    def run(args):
+        seen.append(warnings.formatwarning(UserWarning("first\n  second"), UserWarning, "file.py", 3))
+
+    before = warnings.formatwarning
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "_run", run)
+        cli.main([])
+    assert seen == ["jaxfc: first second\n"]
+    assert warnings.formatwarning is before

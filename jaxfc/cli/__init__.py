@@ -4,6 +4,8 @@ import contextlib
 import io
 import re
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from jaxfc.errors import DivergenceError
@@ -14,13 +16,25 @@ DESCRIPTION = "Fully-connected networks in pure JAX."
 def main(args: list[str] | None = None) -> None:
     """Run the command line: exit code 2 and one line on stderr for bad input, 1 for a run that diverged."""
     try:
-        _run(sys.argv[1:] if args is None else args)
+        with _warnings_of_one_line():
+            _run(sys.argv[1:] if args is None else args)
     except DivergenceError as error:
         _fail(error, code=1)
     except (ValueError, TypeError, OSError) as error:
         _fail(error, code=2)
     except KeyboardInterrupt:
         _fail("interrupted", code=130)
+
+
+@contextlib.contextmanager
+def _warnings_of_one_line() -> Iterator[None]:
+    """Print warnings as the command's own errors are: without the place in the code that they come from."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"jaxfc: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _run(args: list[str]) -> None:
