@@ -102,8 +102,9 @@ def final_measures(
     """What a run ends with: on the validation rows the metric that ranks, on the test rows the most telling too."""
     rank = model.task.rank
     for split in ("val", "test") if data.x_test is not None else ("val",):
-        measured = model.evaluate(*data.split(split), data.weights(split), copies=copies)
-        for name in dict.fromkeys([rank, *model.task.headline]) if split == "test" else [rank]:
+        names = dict.fromkeys([rank, *model.task.headline] if split == "test" else [rank])
+        measured = model.evaluate(*data.split(split), data.weights(split), copies=copies, metrics=names)
+        for name in names:
             yield f"{prefix}{split}_{name}", measured[name]
 
 
