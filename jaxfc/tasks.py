@@ -96,8 +96,8 @@ class Task:
         """
         names = self.metrics if names is None else names
         with jax.enable_x64(True):
-            p = jnp.asarray(np.asarray(prediction, np.float64))
-            y, weights = (None if each is None else jnp.asarray(np.asarray(each)) for each in (y, weights))
+            p = np.asarray(prediction, np.float64)
+            y, weights = (None if each is None else np.asarray(each) for each in (y, weights))
             return {name: float(jax.jit(self.metrics[name].function)(p, y, weights)) for name in names}
 
     @property
