@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+from functools import partial
 
 import jax
 import numpy as np
@@ -75,14 +76,13 @@ def test_no_hidden_layer_is_a_linear_classifier(capfd):
 def test_resuming_goes_on_with_the_runs_own_settings(capfd, folder, run, monkeypatch):
     from jaxfc.training import runs
 
-    real = runs.fit
-    monkeypatch.setattr(runs, "fit", lambda *a, **k: real(*a, **k, callbacks=[stop]))
-
     def stop(report):
         raise KeyboardInterrupt
 
-    assert jaxfc(capfd, "train", *FAST, "--out", "halved")[0] == 130
-    monkeypatch.setattr(runs, "fit", real)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "prepare", partial(runs.prepare, group=1))
+        patch.setattr(runs, "carry_out", partial(runs.carry_out, callbacks=[stop]))
+        assert jaxfc(capfd, "train", *FAST, "--out", "halved")[0] == 130
     code, out, _ = jaxfc(capfd, "train", "--resume", "--out", "halved")
     assert code == 0
     assert not any(line.startswith("(Epoch 1 ") for line in out)

@@ -8,6 +8,7 @@ The folder holds `config.json` (the settings), `checkpoint.safetensors` (everyth
 import csv
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from jaxfc.artifacts.predictor import Predictor
 from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.fit import check_arguments, fit
+from jaxfc.training.fit import carry_out
+from jaxfc.training.prepare import check_arguments, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 
@@ -65,19 +67,20 @@ def train(
     print(summary(net), flush=True)
     if extend is not None:
         print(f"extended to {extend} epochs: the {config.schedule} schedule is from here on that of a run of so many")
-    result = fit(
+    prepared = prepare(
         net,
         rule,
         data,
+        config.settings,
         task=task,
         hyper=hyper,
-        **vars(config.settings),
         class_weight=config.class_weights(),
-        progress=progress,
         checkpoint=out / CHECKPOINT,
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
     )
+    plots.get_ready()  # while the compiler works
+    result = carry_out(prepared, progress=progress)
     if extend is not None:
         write_atomically(out / CONFIG, config.to_json())
     model = result.model(data)
@@ -85,11 +88,13 @@ def train(
     if result.best_raw is not None:
         result.model(data, raw=True).save(out / RAW)
     write_atomically(out / HISTORY, history_csv(result))
-    plots.save(plots.curves_of(result), out / CURVES)
     if result.stopped == "interrupted":
         print(f"interrupted after epoch {len(result.val_history) - 1}; to go on: jaxfc train --resume --out {out}")
-    for name, value in final_measures(model, data, copies=config.tta):
-        print(f"{name}: {value:.4f}")
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(lambda: plots.save(plots.curves_of(result), out / CURVES))
+        for name, value in final_measures(model, data, copies=config.tta):  # compiles meanwhile
+            print(f"{name}: {value:.4f}")
+    drawn.result()
     if result.best_raw is not None:
         print(f"val_{task.rank}_raw: {result.val_raw_history[result.best_epoch]:.4f}")
     print(f"run: {out}")
