@@ -79,26 +79,30 @@ def train(
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
     )
-    plots.get_ready()  # while the compiler works
-    result = carry_out(prepared, progress=progress)
-    if extend is not None:
-        write_atomically(out / CONFIG, config.to_json())
-    model = result.model(data)
-    model.save(out / MODEL)
-    if result.best_raw is not None:
-        result.model(data, raw=True).save(out / RAW)
-    write_atomically(out / HISTORY, history_csv(result))
-    if result.stopped == "interrupted":
-        print(f"interrupted after epoch {len(result.val_history) - 1}; to go on: jaxfc train --resume --out {out}")
-    with ThreadPoolExecutor(1) as pool:
-        drawn = pool.submit(lambda: plots.save(plots.curves_of(result), out / CURVES))
-        for name, value in final_measures(model, data, copies=config.tta):  # compiles meanwhile
+    with ThreadPoolExecutor(1) as painter:
+        painter.submit(plots.get_ready)  # while the compiler works
+        result = carry_out(prepared, progress=progress)
+        if extend is not None:
+            write_atomically(out / CONFIG, config.to_json())
+        model = result.model(data)
+        model.save(out / MODEL)
+        if result.best_raw is not None:
+            result.model(data, raw=True).save(out / RAW)
+        write_atomically(out / HISTORY, history_csv(result))
+        drawn = painter.submit(_draw, result, out)
+        if result.stopped == "interrupted":
+            print(f"interrupted after epoch {len(result.val_history) - 1}; to go on: jaxfc train --resume --out {out}")
+        for name, value in final_measures(model, data, copies=config.tta):
             print(f"{name}: {value:.4f}")
-    drawn.result()
+        drawn.result()
     if result.best_raw is not None:
         print(f"val_{task.rank}_raw: {result.val_raw_history[result.best_epoch]:.4f}")
     print(f"run: {out}")
     return result
+
+
+def _draw(result: Result, out: Path) -> None:
+    plots.save(plots.curves_of(result), out / CURVES)
 
 
 def final_measures(
