@@ -12,6 +12,7 @@ from typing import Any
 from jaxfc import layers, metrics, networks, optim, tasks
 from jaxfc.artifacts.ensemble import Ensemble
 from jaxfc.artifacts.model import Model
+from jaxfc.compilation import compilation_cache
 from jaxfc.data import Dataset, Normalizer, load
 from jaxfc.description import described, number
 from jaxfc.errors import DivergenceError, FormatError, PrecisionError
@@ -44,6 +45,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "apply",
+    "compilation_cache",
     "described",
     "fit",
     "gradcheck",

@@ -234,6 +234,15 @@ def png(figure: "Figure") -> bytes:
     return picture.getvalue()
 
 
+def get_ready() -> None:
+    """Import what drawing needs, which takes a while: to be done while there is something to wait for.
+
+    >>> get_ready()
+    """
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple:
     """A figure and its axes, in this library's style.
 

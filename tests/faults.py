@@ -24,7 +24,7 @@ from jaxfc.cli import use
 from jaxfc.errors import FormatError
 from jaxfc.search import folder as searches
 from jaxfc.search.config import SEARCH, SearchConfig
-from jaxfc.training import fit, runs
+from jaxfc.training import prepare, runs
 from jaxfc.training.config import TrainConfig
 
 OPERATIONS = ("open", "write", "fsync", "chmod", "chown", "replace", "mkdir", "unlink")
@@ -144,13 +144,13 @@ SCENARIOS = {
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Every epoch a program, and so a checkpoint, of its own; one picture in place of many; nothing printed."""
-    at_once, png, picture = fit.AT_ONCE, plots.png, plots.png(plots.new_figure(1, 1, size=(1, 1))[0])
-    fit.AT_ONCE, plots.png = 0, lambda figure: picture
+    at_once, png, picture = prepare.AT_ONCE, plots.png, plots.png(plots.new_figure(1, 1, size=(1, 1))[0])
+    prepare.AT_ONCE, plots.png = 0, lambda figure: picture
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        fit.AT_ONCE, plots.png = at_once, png
+        prepare.AT_ONCE, plots.png = at_once, png
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -135,6 +135,14 @@ def test_accuracy(model, x):
     np.testing.assert_allclose(model.evaluate(x, y, weights)["acc"], 0.6)
 
 
+def test_metrics_asked_for_are_those_of_all_and_only_they_are_measured(model, x):
+    y = np.arange(7) % 3
+    every = model.evaluate(x, y)
+    assert model.evaluate(x, y, metrics=["f1", "acc"]) == {"f1": every["f1"], "acc": every["acc"]}
+    with pytest.raises(ValueError, match="unknown metric of Classification 'accc': did you mean 'acc'"):
+        model.evaluate(x, y, metrics=["accc"])
+
+
 def test_predictions_are_in_the_targets_own_units(x):
     net, task = FCNet(6, (), 3), Regression(**FITTED)
     model = Model(net, *net.init(jax.random.key(0)), NORMALIZER, About("numbers", num_targets=3), task)

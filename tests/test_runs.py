@@ -8,6 +8,7 @@ import shutil
 import stat
 import threading
 from contextlib import contextmanager
+from functools import partial
 
 import jax
 import numpy as np
@@ -77,14 +78,13 @@ def test_no_hidden_layer_is_a_linear_classifier(capfd):
 def test_resuming_goes_on_with_the_runs_own_settings(capfd, folder, run, monkeypatch):
     from jaxfc.training import runs
 
-    real = runs.fit
-    monkeypatch.setattr(runs, "fit", lambda *a, **k: real(*a, **k, callbacks=[stop]))
-
     def stop(report):
         raise KeyboardInterrupt
 
-    assert jaxfc(capfd, "train", *FAST, "--out", "halved")[0] == 130
-    monkeypatch.setattr(runs, "fit", real)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "prepare", partial(runs.prepare, group=1))
+        patch.setattr(runs, "carry_out", partial(runs.carry_out, callbacks=[stop]))
+        assert jaxfc(capfd, "train", *FAST, "--out", "halved")[0] == 130
     code, out, _ = jaxfc(capfd, "train", "--resume", "--out", "halved")
     assert code == 0
     assert not any(line.startswith("(Epoch 1 ") for line in out)
@@ -111,15 +111,15 @@ def test_an_extension_that_was_killed_goes_on_without_being_told_again(capfd, fo
 
     whole = shutil.copytree(run, folder / "whole")
     assert jaxfc(capfd, "train", "--resume", "--extend", "4", "--out", whole)[0] == 0
-    real = runs.fit
+    real = runs.carry_out
 
     def killed(*args, **kwargs):
         real(*args, **kwargs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "fit", killed)
+    monkeypatch.setattr(runs, "carry_out", killed)
     assert jaxfc(capfd, "train", "--resume", "--extend", "4", "--out", "run")[0] == 130
-    monkeypatch.setattr(runs, "fit", real)
+    monkeypatch.setattr(runs, "carry_out", real)
     assert json.loads((run / "config.json").read_text())["epochs"] == 2
     assert "epochs=2, not 3" in fails(capfd, "train", "--resume", "--epochs", "3", "--out", "run")
     assert jaxfc(capfd, "train", "--resume", "--out", "run")[0] == 0

@@ -183,7 +183,14 @@ def _leaf(name: str, tensor: np.ndarray, like: Any, path: str | Path) -> Any:
             "it belongs to another network or update rule"
         )
     array = jax.numpy.asarray(tensor)
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if is_key else array
+    return jax.random.wrap_key_data(array, impl=_generator(like)) if is_key else array
+
+
+def _generator(key: Any) -> Any:
+    """The random generator of a key, of which there need be no more than its shape."""
+    found: list[Any] = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)
+    return found[0]
 
 
 def _named_leaves(tree: PyTree) -> dict[str, Any]:

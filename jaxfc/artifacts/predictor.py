@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Num
 from jaxfc.artifacts import checkpoint
 from jaxfc.data import Dataset, Normalizer, as_device_rows, augment, check_inputs
 from jaxfc.description import describe, restore
-from jaxfc.errors import FormatError, PrecisionError
+from jaxfc.errors import FormatError, PrecisionError, unknown_name
 from jaxfc.networks import NETWORKS, Network, apply
 from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS
@@ -153,15 +153,32 @@ class Predictor:
         return np.asarray(self.task.answer(self.prediction(x, copies=copies)))
 
     def evaluate(
-        self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None, *, copies: int = 0
+        self,
+        x: Rows,
+        y: Num[np.ndarray, "rows *outputs"],
+        weights: Any = None,
+        *,
+        copies: int = 0,
+        metrics: Iterable[str] | None = None,
     ) -> dict[str, float]:
-        """All metrics of the task, by name; see `jaxfc.metrics`.
+        """Metrics of the task, by name; see `jaxfc.metrics`.
+
+        Args:
+            x: rows as the data set had them.
+            y: their targets.
+            weights: their weights.
+            copies: see `prediction`.
+            metrics: names of the metrics to measure; by default all.
 
         Raises:
-            ValueError, TypeError: as `prediction`; targets that do not fit.
+            ValueError, TypeError: as `prediction`; targets that do not fit, a metric that the task has not.
         """
+        names = list(self.task.metrics if metrics is None else metrics)
+        for name in names:
+            if name not in self.task.metrics:
+                raise unknown_name(f"metric of {type(self.task).__name__}", name, self.task.metrics)
         self.check_targets(x, y)
-        return self.task.measure(self.prediction(x, copies=copies), y, weights)
+        return self.task.measure(self.prediction(x, copies=copies), y, weights, names)
 
     def accuracy(self, x: Rows, y: Num[np.ndarray, "rows *classes"]) -> float:
         """The fraction of rows whose most probable class is the label.

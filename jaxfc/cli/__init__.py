@@ -52,7 +52,25 @@ def _run(args: list[str]) -> None:
     default = command.defaults()
     if default is not None:
         command = parse(Command, default, args, **options)
-    command.run()
+    with _compilation_cache(command.compile_cache) as cache:
+        command.run()
+    if cache is not None:
+        print(cache)
+
+
+def _compilation_cache(flag: str) -> contextlib.AbstractContextManager[Any]:
+    """The cache that `--compile-cache` asks for; where it cannot be had, a line says so, and a run goes on without."""
+    from jaxfc.cli.flags import OFF, ON
+
+    if flag == OFF:
+        return contextlib.nullcontext()
+    from jaxfc.compilation import compilation_cache
+
+    try:
+        return compilation_cache(None if flag == ON else flag)
+    except OSError as error:
+        print(f"jaxfc: no compilation cache: {' '.join(str(error).split())}", file=sys.stderr)
+        return contextlib.nullcontext()
 
 
 def parse(kind: Any, default: Any, args: list[str], **options: str) -> Any:

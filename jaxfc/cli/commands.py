@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxfc.cli.flags import CandidateFlags, config_of, flags_of
+from jaxfc.cli.flags import CacheFlag, CandidateFlags, asked_for, config_of, flags_of
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.runs import CONFIG
@@ -21,6 +21,10 @@ class Plain:
     def defaults(self) -> "Plain | None":
         """What the defaults of the command are, where its arguments say so."""
         return None
+
+    def arguments(self) -> dict[str, Any]:
+        """Its flags, but those that every command has."""
+        return {name: value for name, value in vars(self).items() if name != "compile_cache"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Train(Plain):
     """With --resume: go on to so many epochs in all, more than the run was planned for."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def defaults(self) -> "Train | None":
         """Those of the run to be gone on with."""
@@ -73,6 +78,7 @@ class Search(Plain):
     """Go on with the search in --out, with the settings it was begun with."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def defaults(self) -> "Search | None":
         """Those of the search to be gone on with; or of a search of photographs."""
@@ -115,12 +121,13 @@ class Evaluate(Plain):
     """train, val or test."""
     tta: int = 0
     """Average predictions over so many augmented copies of each row."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.evaluate(**vars(self))
+        use.evaluate(**self.arguments())
 
 
 @dataclass(frozen=True)
@@ -135,12 +142,13 @@ class Predict(Plain):
     """The file to write (default: FILE with the ending .predictions.csv)."""
     tta: int = 0
     """Average predictions over so many augmented copies of each row."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.predict(**vars(self))
+        use.predict(**self.arguments())
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,7 @@ class Gradcheck(Plain):
 
     seed: int = 0
     """Seed of the values drawn."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""

@@ -1,6 +1,7 @@
-"""The flags of `jaxfc search`: those of a training, each of which may be a space, and those of the search."""
+"""Flags that are more than fields: `--compile-cache`, and those of `jaxfc search`, each of which may be a space."""
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -10,6 +11,29 @@ import tyro
 from jaxfc.search.candidates import NAMES
 from jaxfc.search.config import SearchConfig, SearchSettings
 from jaxfc.training.config import TrainConfig
+
+CACHE_VARIABLE = "JAXFC_COMPILE_CACHE"
+ON, OFF = "on", "off"
+
+CacheFlag = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=(0, 1),
+        metavar="[FOLDER]",
+        instance_from_str=lambda words: words[0] if words else ON,
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+    tyro.conf.arg(
+        help="Keep compiled programs for the next command: in the user's cache folder, or in FOLDER "
+        f"(default: ${CACHE_VARIABLE}, else off)."
+    ),
+]
+
+
+def asked_for() -> str:
+    """What the environment says of the compilation cache: on, off, or a folder."""
+    return os.environ.get(CACHE_VARIABLE) or OFF
 
 
 class SpaceText(str):

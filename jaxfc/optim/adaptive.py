@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxfc.optim.contract import Rule, as_rule
-from jaxfc.optim.hyper import Hyper, Number, numbers
+from jaxfc.optim.hyper import Hyper, Number, numbers, on_device
 from jaxfc.optim.leaves import Predicate, Tree, each, everything, matrices, zeros
 
 
@@ -42,7 +42,7 @@ def _adamw_init(
     weight_decay: Hyper = 1e-2,
 ) -> AdamState:
     hyper = numbers(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay)
-    return AdamState(*hyper, jnp.int32(0), zeros(params), zeros(params))
+    return AdamState(*hyper, on_device(0, jnp.int32), zeros(params), zeros(params))
 
 
 def _adam_init(

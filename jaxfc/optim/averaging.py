@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxfc.optim.contract import UpdateRule, hyper_names, learning_rate_of
-from jaxfc.optim.hyper import Hyper, Number, numbers
+from jaxfc.optim.hyper import Hyper, Number, numbers, on_device
 from jaxfc.optim.leaves import Tree, wide
 
 
@@ -61,9 +61,8 @@ class Averaged:
 
     def init(self, params: Tree, *, decay: Hyper = 0.999, **hyper: Any) -> AveragedState:
         """Return the state to start from."""
-        # Copied: a step that is donated both parameters and state must not be given one array twice.
-        average = jax.tree.map(lambda p: jnp.array(p, wide(p), copy=True), params)
-        return AveragedState(*numbers(decay=decay), jnp.int32(0), average, self.rule.init(params, **hyper))
+        count = on_device(0, jnp.int32)
+        return AveragedState(*numbers(decay=decay), count, _copied(params), self.rule.init(params, **hyper))
 
     def __call__(self, params: Tree, grads: Tree, state: AveragedState) -> tuple[Tree, AveragedState]:
         """Apply the rule, then average what it returns."""
@@ -81,6 +80,12 @@ class Averaged:
     def learning_rate(self, state: AveragedState, ago: int = 0) -> Number | None:
         """Return the inner rule's learning rate."""
         return learning_rate_of(self.rule, state.inner, ago)
+
+
+@jax.jit
+def _copied(params: Tree) -> Tree:
+    """Copies: a step that is donated both parameters and state must not be given one array twice."""
+    return jax.tree.map(lambda p: jnp.array(p, wide(p), copy=True), params)
 
 
 def averages(state: Any) -> Tree | None:

@@ -7,8 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Real
+import numpy as np
+from jaxtyping import Array, ArrayLike, DTypeLike, Real
 
 from jaxfc.errors import check_number
 
@@ -72,4 +74,13 @@ def numbers(**hyper: Any) -> list[Array]:
     for name, value in hyper.items():
         HYPER[name].check(name, value)
     wide = jnp.result_type(float)
-    return [jnp.asarray(value, wide) for value in hyper.values()]
+    return [on_device(value, wide) for value in hyper.values()]
+
+
+def on_device(value: Hyper, dtype: DTypeLike) -> Number:
+    """`jnp.asarray(value, dtype)`, for which a plain number compiles no program.
+
+    >>> on_device(3, jnp.float32)
+    Array(3., dtype=float32)
+    """
+    return jnp.asarray(value, dtype) if isinstance(value, jax.Array) else jax.device_put(np.asarray(value, dtype))

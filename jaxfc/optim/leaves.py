@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 Tree = PyTree[Float[Array, "..."]]
@@ -55,7 +56,13 @@ def zeros(params: Tree) -> Tree:
     >>> zeros({"w": jnp.ones(2, jnp.bfloat16)})
     {'w': Array([0., 0.], dtype=float32)}
     """
-    return jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), params)
+
+    def slot(p: Any) -> Array:
+        if isinstance(p, jax.core.Tracer):  # a constant would be a part of the program
+            return jnp.zeros(p.shape, wide(p))
+        return jax.device_put(np.zeros(p.shape, wide(p)))  # `jnp.zeros` compiles a program for each shape
+
+    return jax.tree.map(slot, params)
 
 
 def each(

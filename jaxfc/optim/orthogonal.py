@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxfc.optim.contract import as_rule
-from jaxfc.optim.hyper import Hyper, Number, numbers
+from jaxfc.optim.hyper import Hyper, Number, numbers, on_device
 from jaxfc.optim.leaves import Predicate, Tree, each, matrices, wide, zeros
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -83,7 +83,7 @@ def _muon_init(
         weight_decay=weight_decay,
     )
     others = jax.tree.map(lambda p: None if p.ndim == 2 else p, params)
-    return MuonState(*hyper, jnp.int32(0), zeros(params), zeros(others))
+    return MuonState(*hyper, on_device(0, jnp.int32), zeros(params), zeros(others))
 
 
 @as_rule(_muon_init, decays=matrices)

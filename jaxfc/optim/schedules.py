@@ -21,7 +21,7 @@ from jaxtyping import Array, Int, Real
 
 from jaxfc.errors import check_number, unknown_name
 from jaxfc.optim.contract import UpdateRule, hyper_names, learning_rate_of
-from jaxfc.optim.hyper import Number
+from jaxfc.optim.hyper import Number, on_device
 from jaxfc.optim.leaves import Tree
 from jaxfc.optim.state import hyper_of, with_hyper
 
@@ -169,8 +169,8 @@ class Scheduled:
         inner = self.rule.init(params, **hyper)
         hyper_of(inner, self.of)  # raises if there is none
         # With a dtype of their own: weakly typed numbers would compile the step a second time.
-        numbers = jax.tree.map(lambda number: jnp.asarray(number, jnp.result_type(number)), schedule)
-        return ScheduledState(jnp.int32(0), numbers, inner)
+        numbers = jax.tree.map(lambda number: on_device(number, jnp.result_type(number)), schedule)
+        return ScheduledState(on_device(0, jnp.int32), numbers, inner)
 
     def __call__(self, params: Tree, grads: Tree, state: ScheduledState) -> tuple[Tree, ScheduledState]:
         """Apply the rule with the scheduled number in place of the one it has, which stays in the state."""

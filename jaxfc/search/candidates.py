@@ -19,7 +19,7 @@ from jaxfc.optim import UpdateRule, check_rule
 from jaxfc.search.spaces import Settings
 from jaxfc.tasks import Task
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.fit import check_arguments
+from jaxfc.training.prepare import check_arguments
 from jaxfc.training.program import Best, Recipe
 from jaxfc.training.settings import RUN_NAMES, RunSettings
 

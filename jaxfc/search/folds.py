@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxfc.data import PLANS, Dataset, Normalizer
-from jaxfc.training.fit import device_data, rows_on_device
+from jaxfc.training.prepare import device_data, rows_on_device
 from jaxfc.training.program import DeviceData
 from jaxfc.training.settings import RunSettings
 

@@ -4,48 +4,26 @@ A run is a host loop over one program, which trains one epoch or several short o
 the host prints, saves and stops.
 """
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxfc.artifacts import checkpoint as files
 from jaxfc.console import interrupts, progress_bar
-from jaxfc.data import PLANS, Dataset, as_device_rows
-from jaxfc.errors import DivergenceError, FormatError, check_number
-from jaxfc.networks import Network, check_network
-from jaxfc.networks.contract import cost
-from jaxfc.optim import UpdateRule, check_rule, extended, learning_rate_of
-from jaxfc.optim import rule as rule_named
-from jaxfc.tasks import Task, check_task, task_for
-from jaxfc.training.identity import check_same, identity
-from jaxfc.training.program import NEVER, DeviceData, Progress, Recipe, begin_measured, train_program
+from jaxfc.data import PLANS, Dataset
+from jaxfc.errors import DivergenceError
+from jaxfc.networks import Network
+from jaxfc.optim import UpdateRule, check_rule, learning_rate_of
+from jaxfc.tasks import Task
+from jaxfc.training.prepare import CHECKPOINT_KIND, Prepared, Training, placed, prepare
+from jaxfc.training.program import NEVER, DeviceData, Progress, begin_measured, train_program
 from jaxfc.training.result import EpochReport, Histories, Result
-from jaxfc.training.settings import RunSettings, weighted
+from jaxfc.training.settings import RunSettings
 from jaxfc.training.step import init_state
-
-CHECKPOINT_KIND = "jaxfc checkpoint"
-AT_ONCE = 2e10  # operations, about a tenth of a second, that one program takes on
-
-
-class Training(NamedTuple):
-    """All that a run consists of between two programs; a checkpoint is this.
-
-    >>> Training(None, Histories(*np.zeros((5, 3), "f"))).epoch
-    2
-    """
-
-    progress: Progress
-    histories: Histories
-
-    @property
-    def epoch(self) -> int:
-        """The number of epochs trained."""
-        return len(self.histories.val) - 1
 
 
 def fit(
@@ -121,40 +99,56 @@ def fit(
     >>> result.best_score > 0.8
     True
     """
-    rule = rule_named(rule) if isinstance(rule, str) else rule
-    task = task_for(data) if task is None else task
     settings = RunSettings(
         batch_size, epochs, sampling, tuple(augment), accumulate, ema_decay, patience, seed, order_seed
     )
-    check_arguments(net, task, data, settings, train_sample)
-    data = weighted(data, class_weight)
-    augmentations = settings.augmentations(data)
-    rule, hyper = settings.averaged(rule, hyper or {})
-    task = task.fitted(data.y_train, data.weights("train"))
-    checkpoint = None if checkpoint is None else Path(checkpoint)
-    if checkpoint and checkpoint.exists() and not resume:
-        raise FileExistsError(f"{checkpoint} exists: pass resume=True to go on from it, or name another file")
+    prepared = prepare(
+        net,
+        rule,
+        data,
+        settings,
+        task=task,
+        hyper=hyper,
+        class_weight=class_weight,
+        train_sample=train_sample,
+        group=1 if callbacks else None,
+        checkpoint=checkpoint,
+        resume=resume,
+        extend=extend,
+    )
+    return carry_out(prepared, callbacks=callbacks, verbose=verbose, progress=progress)
 
-    on_device = device_data(data, settings, train_sample)
-    run = _start(net, task, rule, on_device, hyper, seed)
-    who = identity(net, task, rule, hyper, settings, data) if checkpoint else {}
-    if checkpoint and checkpoint.exists():
-        run = _load(checkpoint, run, who, extend=extend)
-        if extend:
-            run = _extended(run, epochs, len(data.x_train) // batch_size)
-    elif verbose:
-        _print_epoch(task, run.histories, 0, epochs)
-    recipe = Recipe(rule, augmentations, accumulate)
-    iterations = len(data.x_train) // batch_size
-    group = 1 if callbacks else _epochs_per_program(net, epochs, iterations, batch_size)
+
+def carry_out(
+    prepared: Prepared,
+    *,
+    callbacks: Sequence[Callable[[EpochReport], None]] = (),
+    verbose: bool = True,
+    progress: bool | None = None,
+) -> Result:
+    """The second half of `fit`: train what `prepare` has prepared. See `fit` for arguments and errors.
+
+    >>> from jaxfc import FCNet, load
+    >>> prepared = prepare(FCNet(64, (8,), 10), "adam", load("digits"), RunSettings(epochs=2))
+    >>> carry_out(prepared, verbose=False).val_history.shape
+    (3,)
+    """
+    task, settings, checkpoint = prepared.task, prepared.settings, prepared.checkpoint
+    on_device = placed(prepared.rows, settings)
+    run = prepared.run
+    if run is None:
+        run = _start(prepared, on_device)
+        if verbose:
+            _print_epoch(task, run.histories, 0, settings.epochs)
 
     def save(run: Training) -> None:
-        files.save(checkpoint, run, {files.FORMAT: CHECKPOINT_KIND, "run": who})
+        files.save(checkpoint, run, {files.FORMAT: CHECKPOINT_KIND, "run": prepared.who})
 
     stopped = "finished"
-    with progress_bar(progress, total=epochs, done=run.epoch, unit="epoch") as bar, interrupts() as interrupted:
-        while run.epoch < epochs:
-            if patience is not None and run.epoch - int(run.progress.best.epoch) >= patience:
+    bar = progress_bar(progress, total=settings.epochs, done=run.epoch, unit="epoch")
+    with bar, interrupts() as interrupted:
+        while run.epoch < settings.epochs:
+            if settings.patience is not None and run.epoch - int(run.progress.best.epoch) >= settings.patience:
                 stopped = "patience"
                 break
             if interrupted.is_set():
@@ -163,112 +157,35 @@ def fit(
                     save(run)
                 break
             before = run.epoch
-            run = _advance(recipe, net, task, run, on_device, settings, group)
+            run = _advance(prepared, run, on_device)
             if checkpoint:
                 save(run)  # before callbacks are called: one of them may raise
             for number in range(before + 1, run.epoch + 1):
                 if verbose:
-                    _print_epoch(task, run.histories, number, epochs)
+                    _print_epoch(task, run.histories, number, settings.epochs)
                 for callback in callbacks:
-                    callback(_report(run, number, iterations))
+                    callback(_report(run, number, len(run.histories.loss) // run.epoch))
             bar.set_postfix(loss=f"{run.histories.loss[-1]:.4f}", val=f"{run.histories.val[-1]:.4f}")
             bar.update(run.epoch - before)
-    return _result(net, task, run, stopped, augmentations)
+    return _result(prepared.net, task, run, stopped, prepared.recipe.augmentations)
 
 
-def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000) -> None:
-    """Raise what `fit` would raise of these arguments, before anything is written.
-
-    Raises:
-        ValueError: an unknown name, a number out of range, or a network that does not fit the data or the task.
-        TypeError: what is no network or no task.
-
-    >>> from jaxfc import FCNet, load
-    >>> from jaxfc.tasks import Classification
-    >>> check_arguments(FCNet(64, (8,), 10), Classification(), load("digits"), RunSettings(epochs=0))
-    Traceback (most recent call last):
-    ValueError: epochs=0 must be at least 1
-    """
-    check_task(task, data)
-    check_number("train_sample", train_sample, low=1)
-    settings.check(len(data.x_train), getattr(net, "min_batch", 1))
-    settings.augmentations(data)
-    check_network(net)
-    if net.input_dim != data.num_features:
-        raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}")
-    needed = task.num_outputs(data)
-    if net.output_dim != needed:
-        raise ValueError(
-            f"the network has {net.output_dim} outputs; {type(task).__name__} of {data.name!r} needs {needed}"
-        )
-
-
-def device_data(data: Dataset, settings: RunSettings, train_sample: int | None, device: Any = None) -> DeviceData:
-    """A data set on a device, with a sample of so many training rows to measure on (None: no sample).
-
-    Raises:
-        ValueError: inputs that the device's numbers cannot hold.
-
-    >>> from jaxfc import load
-    >>> device_data(load("digits"), RunSettings(), train_sample=100).sample.shape
-    (100,)
-    """
-    sample = None
-    if train_sample is not None:
-        rows = len(data.x_train)
-        # A stream of its own: epoch numbers, which seed the plans, start from 1.
-        order = np.random.default_rng([settings.order, 0]).permutation(rows)
-        sample = np.sort(order[: min(train_sample, rows)]).astype(np.int32)
-    train, val = ((*rows_on_device(data, split), data.weights(split)) for split in ("train", "val"))
-    return jax.device_put(DeviceData(data.normalizer, *train, *val, sample, jax.random.key(settings.order)), device)
-
-
-def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of a split, or of some of its rows, in the types that they have on a device.
-
-    >>> from jaxfc import load
-    >>> rows_on_device(load("digits"), "val")[0].dtype.name
-    'uint8'
-    """
-    x, y = (each if rows is None else each[rows] for each in data.split(split))
-    how = {"wide": jax.config.jax_enable_x64, "learned": split == "train" and rows is None}
-    x = as_device_rows(x, what=f"{data.name}: x_{split}", names=data.feature_names, **how)
-    return x, as_device_rows(y, what=f"{data.name}: y_{split}", names=data.target_names, **how)
-
-
-def _start(
-    net: Network, task: Task, rule: UpdateRule, data: DeviceData, hyper: Mapping[str, Any], seed: int
-) -> Training:
-    state = init_state(net, rule, jax.random.key(seed), **hyper)
+def _start(prepared: Prepared, data: DeviceData) -> Training:
+    net, task, rule = prepared.net, prepared.task, prepared.recipe.rule
+    state = init_state(net, rule, jax.random.key(prepared.settings.seed), **prepared.hyper)
     check_rule(rule, state.params, state.params, state.opt_state)
     progress, measures = begin_measured(net, task, state, data)
     course = (np.array([each]) for each in jax.device_get(measures))
     return Training(progress, Histories(np.zeros(0, np.float32), *course))
 
 
-def _load(path: Path, like: Training, who: dict[str, Any], *, extend: bool) -> Training:
-    tensors, metadata = files.read(path, kind=CHECKPOINT_KIND)
-    if "run" not in metadata:
-        raise FormatError(
-            f"{path} was written by version 0.1 and does not say what run it is of: its model can be used, "
-            "but the run cannot be gone on with"
-        )
-    check_same(who, json.loads(metadata["run"]), path, extend=extend)
-    return files.restore(tensors, like, path)
-
-
-def _extended(run: Training, epochs: int, iterations: int) -> Training:
-    if epochs < run.epoch:
-        raise ValueError(f"epochs={epochs}: extend=True only adds, and {run.epoch} epochs are trained: give more")
-    state = run.progress.state
-    state = state._replace(opt_state=extended(state.opt_state, epochs * iterations))
-    return run._replace(progress=run.progress._replace(state=state))
-
-
-def _advance(
-    recipe: Recipe, net: Network, task: Task, run: Training, data: DeviceData, settings: RunSettings, group: int
-) -> Training:
-    """Train some epochs more; as many as `group`, if there are so many left."""
+def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
+    """Train some epochs more; as many as a program does, if there are so many left."""
+    net, task, recipe, settings, group = (
+        getattr(prepared, name) for name in ("net", "task", "recipe", "settings", "group")
+    )
+    if prepared.compilation is not None:
+        prepared.compilation.result()
     rows, first = len(data.x), run.epoch + 1
     count = min(group, settings.epochs - run.epoch)
     plan = PLANS[settings.sampling]
@@ -296,16 +213,6 @@ def _raise_divergence(
         f"the loss became {losses[failed_at - 1 - before]} at iteration {failed_at} "
         f"(epoch {(failed_at - 1) // per_epoch + 1}){at}: lower the learning rate, or clip gradients"
     )
-
-
-def _epochs_per_program(net: Network, epochs: int, iterations: int, batch_size: int) -> int:
-    """How many epochs to train in one program: as many as divide the run and take about a tenth of a second.
-
-    A divisor, so that a run is saved at epochs that do not depend on where it was resumed.
-    """
-    flops = 3 * batch_size * iterations * cost(net).flops
-    limit = min(AT_ONCE / max(flops, 1), 5000 / iterations)
-    return max(n for n in range(1, epochs + 1) if epochs % n == 0 and n <= max(limit, 1))
 
 
 def _report(run: Training, epoch: int, iterations: int) -> EpochReport:

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from jaxfc.artifacts.predictor import Predictor
 from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.fit import check_arguments, fit
+from jaxfc.training.fit import carry_out
+from jaxfc.training.prepare import check_arguments, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 
@@ -85,35 +87,42 @@ def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | No
     print(summary(net), flush=True)
     if extend is not None:
         print(f"extended to {extend} epochs: the {config.schedule} schedule is from here on that of a run of so many")
-    result = fit(
+    prepared = prepare(
         net,
         rule,
         data,
+        config.settings,
         task=task,
         hyper=hyper,
-        **vars(config.settings),
         class_weight=config.class_weights(),
-        progress=progress,
         checkpoint=out / CHECKPOINT,
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
     )
-    if config.epochs != TrainConfig.from_json(out / CONFIG).epochs:
-        write_atomically(out / CONFIG, config.to_json())
-    model = result.model(data)
-    model.save(out / MODEL)
-    if result.best_raw is not None:
-        result.model(data, raw=True).save(out / RAW)
-    write_atomically(out / HISTORY, history_csv(result))
-    plots.save(plots.curves_of(result), out / CURVES)
-    if result.stopped == "interrupted":
-        print(f"interrupted after epoch {len(result.val_history) - 1}; to go on: jaxfc train --resume --out {out}")
-    for name, value in final_measures(model, data, copies=config.tta):
-        print(f"{name}: {value:.4f}")
+    with ThreadPoolExecutor(1) as painter:
+        painter.submit(plots.get_ready)  # while the compiler works
+        result = carry_out(prepared, progress=progress)
+        if config.epochs != TrainConfig.from_json(out / CONFIG).epochs:
+            write_atomically(out / CONFIG, config.to_json())
+        model = result.model(data)
+        model.save(out / MODEL)
+        if result.best_raw is not None:
+            result.model(data, raw=True).save(out / RAW)
+        write_atomically(out / HISTORY, history_csv(result))
+        drawn = painter.submit(_draw, result, out)
+        if result.stopped == "interrupted":
+            print(f"interrupted after epoch {len(result.val_history) - 1}; to go on: jaxfc train --resume --out {out}")
+        for name, value in final_measures(model, data, copies=config.tta):
+            print(f"{name}: {value:.4f}")
+        drawn.result()
     if result.best_raw is not None:
         print(f"val_{task.rank}_raw: {result.val_raw_history[result.best_epoch]:.4f}")
     print(f"run: {out}")
     return result
+
+
+def _draw(result: Result, out: Path) -> None:
+    plots.save(plots.curves_of(result), out / CURVES)
 
 
 def final_measures(
@@ -122,8 +131,9 @@ def final_measures(
     """What a run ends with: on the validation rows the metric that ranks, on the test rows the most telling too."""
     rank = model.task.rank
     for split in ("val", "test") if data.x_test is not None else ("val",):
-        measured = model.evaluate(*data.split(split), data.weights(split), copies=copies)
-        for name in dict.fromkeys([rank, *model.task.headline]) if split == "test" else [rank]:
+        names = dict.fromkeys([rank, *model.task.headline] if split == "test" else [rank])
+        measured = model.evaluate(*data.split(split), data.weights(split), copies=copies, metrics=names)
+        for name in names:
             yield f"{prefix}{split}_{name}", measured[name]
 
 

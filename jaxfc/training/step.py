@@ -48,7 +48,7 @@ def init_state(net: Network, rule: UpdateRule, key: Key[Array, ""], **hyper: Any
     params, stats, step_key = _init_network(net, key)
     # A step donates its state: what the caller handed over must not be a part of it.
     opt_state = rule.init(params, **jax.tree.map(_own, hyper))
-    return TrainState(params, stats, opt_state, step_key, jnp.int32(0))
+    return TrainState(params, stats, opt_state, step_key, jax.device_put(np.int32(0)))  # compiles nothing
 
 
 def _own(value: Any) -> Any:

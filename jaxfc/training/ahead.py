@@ -1,0 +1,98 @@
+"""Compiling a training's program ahead of its first epoch, while the host gets everything else ready.
+
+A compiler works for seconds, outside of Python's lock. Meanwhile parameters are drawn, the network is measured for
+the first time, and whoever trains it can see to other things. For that the program is lowered from shapes, before
+there are arrays; the later call of the program finds it compiled.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxfc.networks import Network
+from jaxfc.optim import UpdateRule, check_rule
+from jaxfc.tasks import Task
+from jaxfc.training.program import NEVER, DeviceData, Progress, Recipe, begin_measured, train_program
+from jaxfc.training.step import init_state
+
+_BEGUN: set[Any] = set()  # the forms of trainings whose program this process has compiled
+
+
+def progress_like(net: Network, task: Task, rule: UpdateRule, data: DeviceData, hyper: Mapping[str, Any]) -> Progress:
+    """The shapes of a training that has begun.
+
+    Args:
+        net: the network.
+        task: the task.
+        rule: the update rule.
+        data: the data, or their shapes.
+        hyper: the rule's hyper-parameters.
+
+    Raises:
+        ValueError, TypeError: as `jaxfc.init_state` and `jaxfc.optim.check_rule`.
+
+    >>> from jaxfc import Classification, FCNet, load
+    >>> from jaxfc.optim import adam
+    >>> from jaxfc.training.prepare import device_data
+    >>> from jaxfc.training.settings import RunSettings
+    >>> data = device_data(load("digits"), RunSettings(), 100)
+    >>> progress_like(FCNet(64, (), 10), Classification(), adam, data, {}).best.epoch
+    ShapeDtypeStruct(shape=(), dtype=int32)
+    """
+    state = jax.eval_shape(lambda: init_state(net, rule, jax.random.key(0), **hyper))
+    check_rule(rule, state.params, state.params, state.opt_state)
+    return begin_measured.eval_shape(net, task, state, shapes_of(data))[0]
+
+
+def compiled_ahead(
+    recipe: Recipe, net: Network, task: Task, data: DeviceData, hyper: Mapping[str, Any], plans: tuple[int, int, int]
+) -> Future | None:
+    """Begin to compile `train_program` in a thread.
+
+    Args:
+        recipe: what is static.
+        net: the network.
+        task: the task.
+        data: the data, or their shapes.
+        hyper: the rule's hyper-parameters.
+        plans: the shape of the plans that it will be called with.
+
+    Returns:
+        The compilation, to be waited for before the program is called: two threads would each compile it. None
+        where there is nothing to gain: it was compiled before, or the rule's `init` looks at its parameters'
+        values, and the shape of its state is not known before there are parameters.
+
+    Raises:
+        ValueError, TypeError: as `progress_like`.
+    """
+    form = (recipe, plans, jax.config.jax_enable_x64, *_form((net, task, data, dict(hyper))))
+    if form in _BEGUN:
+        return None
+    try:
+        progress = progress_like(net, task, recipe.rule, data, hyper)
+    except jax.errors.ConcretizationTypeError:
+        return None
+    rows, number = jax.ShapeDtypeStruct(plans, np.int32), np.int32(NEVER)
+    lowered = train_program.lower(recipe, net, task, progress, shapes_of(data), rows, number, number, number)
+    _BEGUN.add(form)
+    pool = ThreadPoolExecutor(1, "compiler")
+    compilation = pool.submit(lowered.compile)
+    pool.shutdown(wait=False)
+    return compilation
+
+
+def shapes_of(tree: Any) -> Any:
+    """A tree's shapes and types.
+
+    >>> shapes_of(np.zeros((2, 3), np.uint8))
+    ShapeDtypeStruct(shape=(2, 3), dtype=uint8)
+    """
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
+def _form(tree: Any) -> tuple[Any, ...]:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, *((getattr(leaf, "shape", ()), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
