@@ -106,8 +106,9 @@ learning_curves(found.trials)
 # %% [markdown]
 # ## Static choices
 #
-# Widths, depth, normalization, activation and the update rule change the program itself. They can be searched all the
-# same: candidates are grouped by program, and each group is compiled once.
+# Normalization, activation and the update rule change the program itself. They can be searched all the same: candidates
+# are grouped by program, and each group is compiled once. Widths and depth need no programs of their own: networks of
+# several sizes are padded with zeros to that of the largest, where that is faster than to compile.
 
 # %%
 structures = search.grid(
