@@ -69,7 +69,7 @@ def test_quick_run_writes_table_and_file(tmp_path):
 def test_bad_arguments_end_in_one_line(script, monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, "argv", ["bench.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        script.parse_arguments()
+        script.main()
     stderr = capsys.readouterr().err
     assert stop.value.code == 2
     assert message in stderr
@@ -78,12 +78,13 @@ def test_bad_arguments_end_in_one_line(script, monkeypatch, capsys, arguments, m
 
 @pytest.mark.parametrize(("name", "peer"), [("a", "jaxfc"), ("d", "jaxfc-search")])
 def test_steps_and_searches_learn_at_the_size_of_a_toy(script, name, peer):
+    works = importlib.import_module("peers.work")
     data = jaxfc.load("digits").subset(200)
     arrays = (data.x_train, data.y_train, data.x_val, data.y_val, *data.normalizer)
     small = {"hidden_dims": (8,), "batch_size": 50, "epochs": 3, "iterations": None}
-    work = replace(script.WORKS[name], **small, candidates=min(script.WORKS[name].candidates, 2))
-    entry = script.PEERS[peer]
-    trainer = getattr(importlib.import_module(f"peers.{entry.module}"), entry.cls)(work, script.Data(*arrays), "")
+    work = replace(works.WORKS[name], **small, candidates=min(works.WORKS[name].candidates, 2))
+    entry = importlib.import_module("peers").PEERS[peer]
+    trainer = getattr(importlib.import_module(f"peers.{entry.module}"), entry.cls)(work, works.Data(*arrays), "")
     trainer.start()
     losses = trainer.train(work.plans(200, 0)).losses
     assert losses[-1] < losses[0]
