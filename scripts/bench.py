@@ -2,8 +2,8 @@
 
 Works are trainings and searches (see `peers/work.py`), and for each a process per peer. The processes take turns, round
 after round, so that whatever slows the machine down for a while slows all alike; a ratio is the median
-over rounds of the ratio within a round. Between them the machine's own rate of float32 matrix products
-is measured.
+over rounds of the ratio within a round. Between them the machine's own rate of matrix products is measured,
+and after the last the accuracy reached, so that nobody gains by computing less.
 
     python scripts/bench.py
     python scripts/bench.py --work b c --peers jaxfc torch --rounds 3

@@ -7,57 +7,76 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from peers import PEERS, assignment
 from peers.work import WORKS, Data, Work, stand_in
+from peers.worker import METER
 
+from benchmark.figures import Row, summary
 from benchmark.terminal import progress
 from benchmark.workers import Failure, Worker, environment
 
 # Idle threads of OpenMP and OpenBLAS go on spinning for some milliseconds after the last of their work.
 PAUSE = 0.3
 
-Row = dict[str, Any]
-
 
 def run_work(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Let the peers take turns at a work."""
     work = WORKS[name]
-    rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         described = prepare(work, args, Path(folder))
-        workers: dict[str, Worker] = {}
-        wanted = [peer for peer in args.peers if name in PEERS[peer].works or PEERS[peer].unable]
-        if not work.whole_run:
-            wanted.append("product")
-        for peer in wanted:
-            rows[peer] = {"peer": peer, "status": "ok", "rounds": []}
-            if reason := unable(peer, name):
-                rows[peer] |= reason
-                continue
-            with reported(rows[peer]):
-                workers[peer] = stack.enter_context(Worker(peer, name, args.quick, Path(folder)))
-                workers[peer].answer()
-                rows[peer]["first"] = workers[peer].ask(0)
-            time.sleep(PAUSE)
-        for number in range(1, args.rounds + 1):
-            for peer in wanted:
-                progress(f"work ({name}), round {number} of {args.rounds}: {peer}")
-                if peer in workers and rows[peer]["status"] == "ok":
-                    with reported(rows[peer]):
-                        rows[peer]["rounds"].append(workers[peer].ask(number))
-                    time.sleep(PAUSE)
+        rows = peer_rows(name, args.peers)
+        products = {} if work.whole_run else product_rows(rows)
+        workers: dict[int, Worker] = {}
+        turns = [*rows, *products.values()]
+        for number in range(args.rounds + 1):
+            for place, row in enumerate(turns):
+                if row["status"] != "ok":
+                    continue
+                progress(f"work ({name}), round {number} of {args.rounds}: {row['title']}")
+                with reported(row):
+                    if number == 0:
+                        worker = stack.enter_context(Worker(row["peer"], name, args.quick, Path(folder)))
+                        workers[place] = worker
+                        worker.answer()
+                        row["first"] = worker.ask(0, last=False)
+                    else:
+                        row["rounds"].append(workers[place].ask(number, last=number == args.rounds))
+                time.sleep(PAUSE)
         progress("")
-    product = rows.pop("product", None)
-    result = {"title": work.title, "data": described, "per_step": not work.whole_run, "product": product}
-    reference = rows.get("jaxfc-search" if work.candidates > 1 else "jaxfc")
-    return result | {"rows": [summary(row, reference, product, work) for row in rows.values()]}
+    return {
+        "title": work.title,
+        "data": described,
+        "per_step": not work.whole_run,
+        "products": products,
+        "rows": [summary(row, rows, products, work) for row in rows],
+    }
+
+
+def peer_rows(work: str, peers: Iterable[str]) -> list[Row]:
+    """A row for each peer at a work."""
+    rows = []
+    for peer in peers:
+        entry = PEERS[peer]
+        if work not in entry.works and not entry.unable:
+            continue
+        row = {"peer": peer, "title": entry.title, "status": "ok", "rounds": []}
+        rows.append(row | unable(peer, work))
+    return rows
+
+
+def product_rows(rows: list[Row]) -> dict[str, Row]:
+    """A row for the rate of matrix products in each type that peers compute in."""
+    types = dict.fromkeys(PEERS[row["peer"]].dtype for row in rows if row["status"] == "ok")
+    return {
+        dtype: {"peer": METER + dtype, "title": f"matrix products, {dtype}", "status": "ok", "rounds": []}
+        for dtype in types
+    }
 
 
 def run_assignment(args: argparse.Namespace) -> dict[str, Any]:
@@ -89,16 +108,14 @@ def reported(row: Row) -> Iterator[None]:
         row |= {"status": "failed", "reason": str(failure)}
 
 
-def unable(peer: str, work: str) -> dict[str, str] | None:
-    """Say why a peer cannot do a work, if so."""
-    if peer == "product":
-        return None
+def unable(peer: str, work: str) -> dict[str, str]:
+    """Say why a peer cannot do a work; nothing if it can."""
     entry = PEERS[peer]
     if work not in entry.works:
         return {"status": "left out", "reason": entry.unable}
     if find_spec(entry.package) is None:
         return {"status": "not installed", "reason": entry.package}
-    return None
+    return {}
 
 
 def prepare(work: Work, args: argparse.Namespace, folder: Path) -> str:
@@ -122,39 +139,3 @@ def prepare(work: Work, args: argparse.Namespace, folder: Path) -> str:
     arrays = (data.x_train[:rows], data.y_train[:rows], data.x_val, data.y_val, data.normalizer.mean)
     Data(*arrays, data.normalizer.scale).save(folder)
     return f"{work.dataset}, {rows} rows"
-
-
-def summary(row: Row, reference: Row | None, product: Row | None, work: Work) -> Row:
-    """Reduce a peer's rounds to the table's figures; times in seconds, of a step or of a whole run."""
-    if row["status"] != "ok":
-        return row
-    unit = "seconds" if work.whole_run else "per_step"
-    times = [done[unit] for done in row["rounds"]]
-    last = row["rounds"][-1]
-    ratio = ratio_first = None
-    if reference is not None and reference["status"] == "ok":
-        ratio = median(time / done[unit] for time, done in zip(times, reference["rounds"], strict=True))
-        ratio_first = median(times) / reference["first"]["seconds"]
-    fractions = None
-    if product is not None and product["status"] == "ok":
-        fractions = {
-            kind: median(done["step_flops"] / t / done[kind] for t, done in zip(times, product["rounds"], strict=True))
-            for kind in ("square", "step")
-        }
-    steady = median(done["seconds"] for done in row["rounds"])
-    return row | {
-        "first_seconds": row["first"]["seconds"],
-        "compile_seconds": max(0.0, row["first"]["seconds"] - steady),
-        "times": times,
-        "median": median(times),
-        "min": min(times),
-        "max": max(times),
-        "ratio": ratio,
-        "ratio_first": ratio_first if work.candidates > 1 else None,
-        "peak_memory": last["peak_memory"],
-        "product_fraction": fractions,
-        "first_loss": row["first"]["first_loss"],
-        "final_loss": last["final_loss"],
-        "val_acc": last["val_acc"],
-        "note": last["note"],
-    }

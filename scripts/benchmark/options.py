@@ -27,7 +27,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, help="folder with CIFAR-10 (default: the variable JAXFC_DATA)")
     parser.add_argument("--quick", action="store_true", help="a single round of few steps, to see that it works")
     args = parser.parse_args()
-    args.work, args.peers = (list(dict.fromkeys(names)) for names in (args.work, args.peers))
+    for name in ("work", "peers"):
+        setattr(args, name, list(dict.fromkeys(getattr(args, name))))
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: must be at least 1")
     if args.quick:

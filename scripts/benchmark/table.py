@@ -4,12 +4,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from peers import PEERS, assignment
+from peers import assignment
 from peers.work import WORKS
 
-from benchmark.measuring import Row
+from benchmark.figures import Row
 
-COLUMNS = ("peer", "first round", "compile", "median", "min .. max", "x jaxfc", "peak memory", "of product", "loss")
+COLUMNS = (
+    "peer",
+    "first round",
+    "compile",
+    "median",
+    "min .. max",
+    "x jaxfc",
+    "peak memory",
+    "of product",
+    "loss",
+    "val acc",
+)
 
 
 def header(report: dict[str, Any]) -> str:
@@ -27,29 +38,30 @@ def block(name: str, result: dict[str, Any]) -> str:
     unit = "ms per candidate" if WORKS[name].candidates > 1 else unit
     lines = [f"({name}) {result['title']}: {result['data']}; {unit}"]
     table = [COLUMNS, *(cells(row) for row in result["rows"])]
-    if result["product"] is None:
-        table = [(*line[:7], *line[8:]) for line in table]
-    widths = [max(len(line[i]) for line in table if len(line) > 2) for i in range(len(table[0]))]
-    widths[0] = max(len(line[0]) for line in table)
+    if not result["products"]:
+        place = COLUMNS.index("of product")
+        table = [(*line[:place], *line[place + 1 :]) for line in table]
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
         padded = [line[0].ljust(widths[0])]
         padded += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         lines.append("  ".join(padded).rstrip())
     lines += [f"  {text}" for row in result["rows"] if (text := remark(row))]
-    if result["product"] is not None:
-        lines.append(product_line(result["product"]))
+    lines += [product_line(dtype, product) for dtype, product in result["products"].items()]
+    if result["products"]:
+        lines.append(
+            "  'of product': a step's part of the former rate (the latter), in the type of the peer's products"
+        )
     return "\n".join(lines)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row's cells, in the order of `COLUMNS`."""
-    title = PEERS[row["peer"]].title
     if row["status"] != "ok":
-        return (title, *["-"] * 2, row["status"], *["-"] * 5)
+        return (row["title"], *["-"] * 2, row["status"], *["-"] * 6)
     fraction = row["product_fraction"]
-    accuracy = "" if row["val_acc"] is None else f", val {row['val_acc']:.3f}"
     return (
-        title,
+        row["title"],
         f"{row['first_seconds']:.2f} s",
         f"{row['compile_seconds']:.2f} s",
         milliseconds(row["median"]),
@@ -57,7 +69,8 @@ def cells(row: Row) -> tuple[str, ...]:
         "-" if row["ratio"] is None else f"{row['ratio']:.2f}",
         f"{row['peak_memory'] / 2**20:.0f} MiB",
         "-" if fraction is None else f"{fraction['step']:.0%} ({fraction['square']:.0%})",
-        f"{row['first_loss']:.3f} → {row['final_loss']:.3f}{accuracy}",
+        f"{row['first_loss']:.3f} → {row['final_loss']:.3f}",
+        f"{row['val_acc']:.3f}",
     )
 
 
@@ -69,7 +82,7 @@ def milliseconds(seconds: float) -> str:
 
 def remark(row: Row) -> str:
     """A line under the table about a row, or nothing."""
-    title = PEERS[row["peer"]].title
+    title = row["title"]
     if row["status"] != "ok":
         return f"{title}: {row['status']} ({row['reason']})"
     remarks = [row["note"]] if row["note"] else []
@@ -78,15 +91,15 @@ def remark(row: Row) -> str:
     return f"{title}: {'; '.join(remarks)}" if remarks else ""
 
 
-def product_line(product: Row) -> str:
+def product_line(dtype: str, product: Row) -> str:
     """Say what rates the fractions are of."""
     if product["status"] != "ok":
-        return f"  rate of matrix products: {product['status']} ({product['reason']})"
+        return f"  {product['title']}: {product['status']} ({product['reason']})"
     square, step = (median(done[kind] for done in product["rounds"]) / 1e9 for kind in ("square", "step"))
     flops = product["first"]["step_flops"] / 1e9
     return (
-        f"  matrix products alone, float32: a step's own {step:.1f} GFLOP/s ({flops:.2f} GFLOP per step), "
-        f"a square one of 2048 {square:.1f} GFLOP/s; 'of product' is the step's part of the former (latter)"
+        f"  matrix products alone, {dtype}: a step's own {step:.1f} GFLOP/s ({flops:.2f} GFLOP per step), "
+        f"a square one of 2048 {square:.1f} GFLOP/s"
     )
 
 
@@ -110,8 +123,9 @@ def footer(report: dict[str, Any], path: Path) -> str:
     seconds = report["import"]
     return (
         "first round: from new parameters on, with compilation; compile: what it takes beyond a later round.\n"
-        "x jaxfc: the peer's time over jaxfc's (in a search: over the search's) in the same round, median.\n"
+        "x jaxfc: the peer's time over float32 jaxfc's (in a search: over the search's) in the same round, median.\n"
         "Losses: the first step's, and the mean of the last round's last tenth; with the L2 term in jaxfc and NumPy,\n"
-        "without in the others. Memory: the host's.\n"
+        "without in the others. val acc: on the validation rows, after the last round; a search's is that of its best\n"
+        "candidate, which these rows chose. Memory: the host's.\n"
         f"import jaxfc: {seconds['jaxfc']:.2f} s more than import jax ({seconds['jax']:.2f} s).   Written: {path}"
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-SEARCH_PATH = [str(SCRIPTS), str(SCRIPTS.parent)]  # this checkout's jaxfc, installed or not
 
 
 class Failure(Exception):
@@ -21,7 +20,8 @@ class Worker:
 
     def __init__(self, name: str, work: str, quick: bool, folder: Path) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        command = [sys.executable, "-m", "peers.worker", name, work, "quick" if quick else "full", str(folder)]
+        # -P: the current folder, where there may be another jaxfc, is not searched.
+        command = [sys.executable, "-P", "-m", "peers.worker", name, work, "quick" if quick else "full", str(folder)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
         self.process = subprocess.Popen(command, text=True, env=environment(), **pipes)
 
@@ -34,10 +34,10 @@ class Worker:
         self.process.communicate()
         self.errors.close()
 
-    def ask(self, number: int) -> dict[str, Any]:
-        """Have it do the round of a number, and return what it measured."""
+    def ask(self, number: int, *, last: bool) -> dict[str, Any]:
+        """Have it do the round of a number, and return what it measured; after the last, the accuracy reached too."""
         try:
-            self.process.stdin.write(json.dumps({"round": number}) + "\n")
+            self.process.stdin.write(json.dumps({"round": number, "last": last}) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended; `answer` finds out why
@@ -61,7 +61,10 @@ class Worker:
 
 
 def environment() -> dict[str, str]:
-    """Environment of the workers: programs are compiled anew, and a GPU's memory is shared."""
-    paths = [*SEARCH_PATH, *filter(None, [os.environ.get("PYTHONPATH")])]
+    """Environment of the workers: programs are compiled anew, and a GPU's memory is shared.
+
+    The jaxfc they import is this checkout's, installed or not.
+    """
+    paths = [str(SCRIPTS.parent), str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     fresh = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ | fresh | {"PYTHONPATH": os.pathsep.join(paths)}
