@@ -7,6 +7,7 @@ and after the last the accuracy reached, so that nobody gains by computing less.
 
     python scripts/bench.py
     python scripts/bench.py --work b c --peers jaxfc torch --rounds 3
+    python scripts/bench.py --peers jaxfc jaxfc-search --against main --fail-above 1.10
 """
 
 import sys
@@ -16,9 +17,11 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
+from benchmark.figures import slowdowns  # noqa: E402
 from benchmark.measuring import run_assignment, run_work  # noqa: E402
 from benchmark.options import ASSIGNMENT, parse_arguments  # noqa: E402
 from benchmark.report import MARK, write  # noqa: E402
+from benchmark.revisions import extracted  # noqa: E402
 from benchmark.surroundings import import_time, machine, versions  # noqa: E402
 from benchmark.table import assignment_block, block, footer, header  # noqa: E402
 
@@ -31,19 +34,23 @@ def main() -> None:
         "rounds": args.rounds,
         "machine": machine(),
         "versions": versions(),
+        "against": {revision.name: revision.commit for revision in args.against},
         "import": import_time(),
         "works": {},
     }
     print(header(report), flush=True)
-    for name in args.work:
-        if name == ASSIGNMENT:
-            report["works"][name] = run_assignment(args)
-            print("\n" + assignment_block(report["works"][name]), flush=True)
-        else:
-            report["works"][name] = run_work(name, args)
-            print("\n" + block(name, report["works"][name]), flush=True)
-        write(args.json, report)
+    with extracted(args.against) as revisions:
+        for name in args.work:
+            if name == ASSIGNMENT:
+                report["works"][name] = run_assignment(args)
+                print("\n" + assignment_block(report["works"][name]), flush=True)
+            else:
+                report["works"][name] = run_work(name, args, revisions)
+                print("\n" + block(name, report["works"][name]), flush=True)
+            write(args.json, report)
     print("\n" + footer(report, args.json))
+    if args.fail_above is not None and (slower := slowdowns(report["works"], args.fail_above)):
+        sys.exit("\n".join(f"bench.py: {line}" for line in slower))
 
 
 if __name__ == "__main__":

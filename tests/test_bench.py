@@ -7,7 +7,9 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ import jaxfc
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "scripts" / "bench.py"
+needs_history = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository's history")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,11 @@ def part(name):
     return importlib.import_module(name)
 
 
+@needs_history
 def test_quick_run_writes_table_and_file(tmp_path):
     file = tmp_path / "bench.json"
     file.write_text('{"bench": "jaxfc", "of": "an earlier run"}')
-    command = [sys.executable, BENCH, "--quick", "--work", "c", "--peers", "jaxfc", "numpy"]
+    command = [sys.executable, BENCH, "--quick", "--work", "c", "--peers", "jaxfc", "numpy", "--against", "HEAD"]
     done = subprocess.run([*command, "--json", file], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(c) [64], Adam, batch 32, 20 epochs: digits, 1297 rows; ms per run" in done.stdout
@@ -46,9 +50,10 @@ def test_quick_run_writes_table_and_file(tmp_path):
     assert report["versions"].keys() >= {"jax", "numpy"}
     assert report["machine"].keys() >= {"cpu", "cores", "backend", "device"}
     assert report["import"].keys() == {"jax", "jaxfc"}
+    assert len(report["against"]["HEAD"]) == 40
     assert list(report["works"]) == ["c"]
     rows = report["works"]["c"]["rows"]
-    assert [row["title"] for row in rows] == ["jaxfc", "NumPy"]
+    assert [row["title"] for row in rows] == ["jaxfc", "jaxfc at HEAD", "NumPy"]
     for row in rows:
         assert row["status"] == "ok", row
         assert len(row["times"]) == 1
@@ -57,7 +62,10 @@ def test_quick_run_writes_table_and_file(tmp_path):
         assert row["peak_memory"] > 2**20
         assert row["final_loss"] < row["first_loss"]  # it trained
         assert row["val_acc"] > 0.5
-    assert rows[0]["ratio"] == 1 != rows[1]["ratio"] > 0
+    here, there, numpy = rows
+    assert here["ratio"] == 1 != numpy["ratio"] > 0
+    assert there["slowdown"] == pytest.approx(here["median"] / there["median"])
+    assert f"jaxfc at HEAD: this checkout takes {there['slowdown']:.2f} times as long" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -70,6 +78,13 @@ def test_quick_run_writes_table_and_file(tmp_path):
         (["--data-dir", "nowhere"], "--data-dir nowhere: there is no such folder"),
         (["--json", "nowhere/bench.json"], "there is no folder nowhere"),
         (["--json", str(BENCH)], "exists and was not written by this benchmark"),
+        (["--against", "no-such-tag"], "--against no-such-tag: no such revision in this repository"),
+        (["--against", "HEAD", "--peers", "numpy"], "--against: none of the works and peers asked for has jaxfc in it"),
+        (["--against", "HEAD", "--work", "assignment"], "--against: none of the works and peers"),
+        (["--fail-above", "1.1"], "--fail-above 1.1: name what to compare with, by --against"),
+        (["--fail-above", "0", "--against", "HEAD"], "--fail-above 0: must be a positive ratio"),
+        (["--fail-above", "nan", "--against", "HEAD"], "--fail-above nan: must be a positive ratio"),
+        (["--fail-above", "1.1", "--against", "HEAD", "--quick"], "a --quick run is too short"),
     ],
 )
 def test_bad_arguments_end_in_one_line(script, monkeypatch, capsys, arguments, message):
@@ -145,3 +160,101 @@ def test_the_meter_computes_every_product_of_a_step(script, dtype):
         a, b = (np.asarray(each, np.float64) for each in (a, b))
         total += ((a.T if kind == "tn" else a) @ (b.T if kind == "nt" else b))[0, 0]
     assert float(product.repeated(factors, 3)()) == pytest.approx(3 * total, rel=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Against other revisions
+# ---------------------------------------------------------------------------------------------------
+
+
+@needs_history
+def test_a_revision_is_extracted_with_its_own_peers_and_removed_again(script):
+    revisions = part("benchmark.revisions")
+    with revisions.extracted([revisions.resolved("HEAD")]) as roots:
+        root = roots["HEAD"]
+        assert all((root / path).is_file() for path in ("jaxfc/__init__.py", *revisions.NEEDED))
+    assert not root.exists()
+
+
+def test_a_revision_without_peers_is_refused(script, monkeypatch):
+    revisions = part("benchmark.revisions")
+    monkeypatch.setattr(revisions, "git", lambda command, *_: b"0123\n" if command == "rev-parse" else b"")
+    with pytest.raises(ValueError, match=r"has no scripts/peers/jaxfc_peer.py"):
+        revisions.resolved("long-ago")
+
+
+def test_another_jaxfc_in_place_of_the_revisions_is_an_error(script, tmp_path):
+    with pytest.raises(ImportError, match="is imported in place of the jaxfc in"):
+        part("peers.revision").peer_class(tmp_path, part("peers").PEERS["jaxfc"])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_accuracy_of_peers_from_before_they_measured_it(script, inside):
+    data = digits(part("peers.work"))
+    net = jaxfc.FCNet(64, (), 10)
+    params, stats = jaxfc.init(net, jax.random.key(0))
+    peer = SimpleNamespace(net=net, state=SimpleNamespace(params=params, stats=stats))
+    expected = ((data.x_val - data.mean) * data.scale) @ np.asarray(params[0]["w"])
+    measured = part("peers.revision").accuracy(SimpleNamespace(net=net, progress=peer) if inside else peer, data)
+    assert measured == pytest.approx(np.mean(expected.argmax(axis=1) == data.y_val))
+
+
+def rounds(*seconds):
+    """What a worker answered in rounds that took so long."""
+    rest = {"first_loss": 2.0, "final_loss": 1.0, "val_acc": 0.9, "peak_memory": 2**20, "note": ""}
+    return [rest | {"seconds": 10 * s, "per_step": s} for s in seconds]
+
+
+def fabricated(here, there):
+    """A work's result, of this checkout and of a revision."""
+    rows = [{"peer": "jaxfc", "title": "jaxfc"}, {"peer": "jaxfc", "title": "jaxfc at v1", "revision": "v1"}]
+    for row, times in zip(rows, (here, there), strict=True):
+        row |= {"status": "ok", "first": rounds(5)[0], "rounds": rounds(*times)}
+    summary, work = part("benchmark.figures").summary, part("peers.work").WORKS["b"]
+    titles = {"title": work.title, "data": "none", "per_step": True, "products": {}}
+    return titles | {"rows": [summary(row, rows, {}, work) for row in rows]}
+
+
+def test_a_slowdown_is_the_median_over_rounds_of_this_checkouts_time_over_the_revisions(script):
+    # The second round was slow for both.
+    result = fabricated(here=(1.2, 3.3, 1.0), there=(1.0, 3.0, 1.0))
+    assert result["rows"][0]["slowdown"] is None
+    assert result["rows"][1]["slowdown"] == pytest.approx(1.1)
+    slowdowns = part("benchmark.figures").slowdowns
+    assert slowdowns({"b": result}, 1.2) == []
+    assert slowdowns({"b": result}, 1.05) == [
+        "work (b): this checkout takes 1.10 times as long as jaxfc at v1, more than 1.05 times"
+    ]
+
+
+def test_a_faster_checkout_and_a_work_without_rows_are_no_slowdown(script):
+    works = {"b": fabricated(here=(1.0,), there=(2.0,)), "assignment": {"times": {}}}
+    assert part("benchmark.figures").slowdowns(works, 1.0) == []
+
+
+def test_what_could_not_be_compared_is_said(script):
+    failed = {"peer": "jaxfc", "title": "jaxfc at v1", "revision": "v1", "status": "failed", "reason": "no memory"}
+    lines = part("benchmark.figures").slowdowns({"a": {"rows": [failed]}}, 1.1)
+    assert lines == ["work (a): this checkout and jaxfc at v1 could not be compared"]
+
+
+@pytest.mark.parametrize(("limit", "code"), [("1.1", 1), ("1.3", 0)])
+def test_exit_code_of_a_slowdown(script, monkeypatch, capsys, tmp_path, limit, code):
+    revision = part("benchmark.revisions").Revision("v1", "0123")
+    monkeypatch.setattr(part("benchmark.options"), "resolved", lambda name: revision)
+    monkeypatch.setattr(script, "extracted", lambda revisions: part("contextlib").nullcontext({"v1": tmp_path}))
+    monkeypatch.setattr(script, "run_work", lambda *_: fabricated(here=(1.25, 1.2), there=(1.0, 1.0)))
+    machine = {"cpu": "c", "cores": 1, "backend": "cpu", "device": "cpu", "python": "3"}
+    monkeypatch.setattr(script, "machine", lambda: machine)
+    monkeypatch.setattr(script, "import_time", lambda: {"jax": 1.0, "jaxfc": 1.0})
+    chosen = ["--work", "b", "c", "--against", "v1", "--fail-above", limit, "--json", str(tmp_path / "bench.json")]
+    monkeypatch.setattr(sys, "argv", ["bench.py", *chosen])
+    if code:
+        with pytest.raises(SystemExit) as stop:
+            script.main()
+        # A text in place of a code is written to stderr, and the code is 1.
+        assert [line.split(":")[1] for line in stop.value.code.splitlines()] == [" work (b)", " work (c)"]
+    else:
+        script.main()
+    assert "jaxfc at v1" in capsys.readouterr().out
+    assert json.loads((tmp_path / "bench.json").read_text())["against"] == {"v1": "0123"}

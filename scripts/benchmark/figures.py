@@ -1,4 +1,4 @@
-"""What is made of the rounds: a row's figures."""
+"""What is made of the rounds: a row's figures, and where this checkout is slower than a revision."""
 
 from statistics import median
 from typing import Any
@@ -34,6 +34,7 @@ def summary(row: Row, rows: list[Row], products: dict[str, Row], work: Work) -> 
         "max": max(times),
         "ratio": _ratio(row, reference, unit),
         "ratio_first": median(times) / reference["first"]["seconds"] if reference and work.candidates > 1 else None,
+        "slowdown": _ratio(_found(rows, row["peer"]), row, unit) if "revision" in row else None,
         "peak_memory": last["peak_memory"],
         "product_fraction": _fractions(times, products.get(PEERS[row["peer"]].dtype)),
         "first_loss": first["first_loss"],
@@ -43,9 +44,30 @@ def summary(row: Row, rows: list[Row], products: dict[str, Row], work: Work) -> 
     }
 
 
+def slowdowns(works: dict[str, dict[str, Any]], limit: float) -> list[str]:
+    """A line for each work and peer in which this checkout takes more than `limit` times a revision's time.
+
+    What could not be compared gets a line, too: it is no proof that nothing is slower.
+    """
+    lines = []
+    for name, result in works.items():
+        for row in result.get("rows", ()):
+            if "revision" not in row:
+                continue
+            slowdown = row.get("slowdown")
+            if slowdown is None:
+                lines.append(f"work ({name}): this checkout and {row['title']} could not be compared")
+            elif slowdown > limit:
+                lines.append(
+                    f"work ({name}): this checkout takes {slowdown:.2f} times as long as {row['title']}, "
+                    f"more than {limit:g} times"
+                )
+    return lines
+
+
 def _found(rows: list[Row], peer: str) -> Row | None:
-    """The row of a peer, if it came to an end."""
-    return next((row for row in rows if row["peer"] == peer and row["status"] == "ok"), None)
+    """This checkout's row of a peer, if it came to an end."""
+    return next((row for row in rows if row["peer"] == peer and "revision" not in row and row["status"] == "ok"), None)
 
 
 def _ratio(row: Row | None, reference: Row | None, unit: str) -> float | None:

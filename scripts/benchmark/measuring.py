@@ -18,6 +18,7 @@ from peers.work import WORKS, Data, Work, stand_in
 from peers.worker import METER
 
 from benchmark.figures import Row, summary
+from benchmark.revisions import OWN_PEERS
 from benchmark.terminal import progress
 from benchmark.workers import Failure, Worker, environment
 
@@ -25,12 +26,12 @@ from benchmark.workers import Failure, Worker, environment
 PAUSE = 0.3
 
 
-def run_work(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Let the peers take turns at a work."""
+def run_work(name: str, args: argparse.Namespace, revisions: dict[str, Path]) -> dict[str, Any]:
+    """Let the peers take turns at a work, and with them jaxfc at other revisions, each in its folder."""
     work = WORKS[name]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         described = prepare(work, args, Path(folder))
-        rows = peer_rows(name, args.peers)
+        rows = peer_rows(name, args.peers, revisions)
         products = {} if work.whole_run else product_rows(rows)
         workers: dict[int, Worker] = {}
         turns = [*rows, *products.values()]
@@ -41,7 +42,8 @@ def run_work(name: str, args: argparse.Namespace) -> dict[str, Any]:
                 progress(f"work ({name}), round {number} of {args.rounds}: {row['title']}")
                 with reported(row):
                     if number == 0:
-                        worker = stack.enter_context(Worker(row["peer"], name, args.quick, Path(folder)))
+                        root = revisions.get(row.get("revision"))
+                        worker = stack.enter_context(Worker(row["peer"], name, args.quick, Path(folder), root))
                         workers[place] = worker
                         worker.answer()
                         row["first"] = worker.ask(0, last=False)
@@ -58,8 +60,8 @@ def run_work(name: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def peer_rows(work: str, peers: Iterable[str]) -> list[Row]:
-    """A row for each peer at a work."""
+def peer_rows(work: str, peers: Iterable[str], revisions: Iterable[str]) -> list[Row]:
+    """A row for each peer at a work, and after this checkout's own those at other revisions."""
     rows = []
     for peer in peers:
         entry = PEERS[peer]
@@ -67,6 +69,8 @@ def peer_rows(work: str, peers: Iterable[str]) -> list[Row]:
             continue
         row = {"peer": peer, "title": entry.title, "status": "ok", "rounds": []}
         rows.append(row | unable(peer, work))
+        if peer in OWN_PEERS:
+            rows += [row | {"title": f"{entry.title} at {name}", "revision": name, "rounds": []} for name in revisions]
     return rows
 
 

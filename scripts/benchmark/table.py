@@ -88,6 +88,8 @@ def remark(row: Row) -> str:
     remarks = [row["note"]] if row["note"] else []
     if row["ratio_first"] is not None:
         remarks.append(f"{row['ratio_first']:.2f} x the search's first round, which includes its compilation")
+    if row["slowdown"] is not None:
+        remarks.append(f"this checkout takes {row['slowdown']:.2f} times as long, the median over rounds")
     return f"{title}: {'; '.join(remarks)}" if remarks else ""
 
 

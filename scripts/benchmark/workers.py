@@ -16,14 +16,15 @@ class Failure(Exception):
 
 
 class Worker:
-    """A process of `peers/worker.py`."""
+    """A process of `peers/worker.py`; with a `root`, on the jaxfc in that folder."""
 
-    def __init__(self, name: str, work: str, quick: bool, folder: Path) -> None:
+    def __init__(self, name: str, work: str, quick: bool, folder: Path, root: Path | None = None) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         # -P: the current folder, where there may be another jaxfc, is not searched.
         command = [sys.executable, "-P", "-m", "peers.worker", name, work, "quick" if quick else "full", str(folder)]
+        command += [] if root is None else [str(root)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
-        self.process = subprocess.Popen(command, text=True, env=environment(), **pipes)
+        self.process = subprocess.Popen(command, text=True, env=environment(root), **pipes)
 
     def __enter__(self) -> "Worker":
         return self
@@ -60,11 +61,11 @@ class Worker:
         return message
 
 
-def environment() -> dict[str, str]:
+def environment(root: Path | None = None) -> dict[str, str]:
     """Environment of the workers: programs are compiled anew, and a GPU's memory is shared.
 
-    The jaxfc they import is this checkout's, installed or not.
+    The jaxfc they import is that in the folder `root`, by default this checkout's, installed or not.
     """
-    paths = [str(SCRIPTS.parent), str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(root or SCRIPTS.parent), str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     fresh = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ | fresh | {"PYTHONPATH": os.pathsep.join(paths)}
