@@ -108,10 +108,13 @@ class Equinox:
             for rows in plan:
                 *carry, loss = train_step((self.inputs, rows, self.rule), *carry)
                 losses.append(loss)
+            self.carry = carry
             if self.work.whole_run:
-                model, state, *_ = carry
-                correct = num_correct(eqx.nn.inference_mode(model), state, self.val_inputs)
-                val_acc = float(correct) / len(self.val_inputs[0])
-        self.carry = carry
+                val_acc = self.accuracy()
         jax.block_until_ready((eqx.filter(carry, eqx.is_array), losses))
         return Outcome(np.asarray(jax.device_get(losses)), val_acc)
+
+    def accuracy(self) -> float:
+        """The accuracy of the parameters as they are."""
+        model, state, *_ = self.carry
+        return float(num_correct(eqx.nn.inference_mode(model), state, self.val_inputs)) / len(self.val_inputs[0])

@@ -87,9 +87,11 @@ class Flax:
         for plan in plans:
             losses.extend(step(self.inputs, rows) for rows in plan)
             if self.work.whole_run:
-                test_model = nnx.view(
-                    self.model, deterministic=True, use_running_average=True, raise_if_not_found=False
-                )
-                val_acc = float(self.num_correct(test_model, self.val_inputs)) / len(self.val_inputs[0])
+                val_acc = self.accuracy()
         jax.block_until_ready((nnx.state(self.model), losses))
         return Outcome(np.asarray(jax.device_get(losses)), val_acc)
+
+    def accuracy(self) -> float:
+        """The accuracy of the parameters as they are."""
+        test_model = nnx.view(self.model, deterministic=True, use_running_average=True, raise_if_not_found=False)
+        return float(self.num_correct(test_model, self.val_inputs)) / len(self.val_inputs[0])

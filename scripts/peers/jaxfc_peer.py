@@ -3,10 +3,12 @@
 from contextlib import nullcontext
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxfc
 from jaxfc.layers.vjp import plain_autodiff
+from jaxfc.objective import outputs_of
 from jaxfc.optim import rule
 from jaxfc.training.program import NEVER, DeviceData, Recipe, begin, train_program
 from peers import Outcome
@@ -14,7 +16,7 @@ from peers.work import Data, Work
 
 
 class Jaxfc:
-    """jaxfc, by its hand-written gradients or (variant `"autodiff"`) by JAX's own."""
+    """jaxfc, by its hand-written gradients or (variant `"autodiff"`) by JAX's own, in float32 or `"bfloat16"`."""
 
     def __init__(self, work: Work, data: Data, variant: str) -> None:
         self.work = work
@@ -28,10 +30,12 @@ class Jaxfc:
             dropout_keep_ratio=work.keep_ratio,
             reg=work.reg or None,
             weight_scale=work.weight_scale or "he",
+            compute_dtype="bfloat16" if variant == "bfloat16" else None,
         )
         self.task, self.rule = jaxfc.Classification(), rule(work.rule)
         self.hyper = {"learning_rate": work.learning_rate}
-        normalizer = jaxfc.Normalizer(data.mean, data.scale)
+        self.normalizer = normalizer = jaxfc.Normalizer(data.mean, data.scale)
+        self.val = (data.x_val, data.y_val)
         if work.whole_run:
             names = tuple(map(str, range(classes)))
             self.data = jaxfc.Dataset(
@@ -70,3 +74,9 @@ class Jaxfc:
                 train_program(Recipe(self.rule), self.net, self.task, self.progress, self.data, plans, *numbers)
             )
         return Outcome(np.asarray(losses).ravel())
+
+    def accuracy(self) -> float:
+        """The accuracy of the parameters as they are."""
+        state, (x, y) = self.progress.state, self.val
+        outputs = outputs_of(self.net, state.params, state.stats, self.normalizer, jnp.asarray(x))
+        return float(np.mean(np.asarray(outputs).argmax(axis=1) == y))

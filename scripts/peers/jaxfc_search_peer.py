@@ -8,7 +8,7 @@ from peers.work import Data, Work
 
 
 class JaxfcSearch:
-    """A random search over learning rates."""
+    """A random search over learning rates, in float32 or (variant `"bfloat16"`) in bfloat16."""
 
     def __init__(self, work: Work, data: Data, variant: str) -> None:
         self.work, self.runs = work, work.candidates
@@ -16,7 +16,11 @@ class JaxfcSearch:
         normalizer = jaxfc.Normalizer(data.mean, data.scale)
         self.data = jaxfc.Dataset(work.dataset, data.x, data.y, data.x_val, data.y_val, None, None, names, normalizer)
         self.config = jaxfc.TrainConfig(
-            hidden=work.hidden_dims, update_rule=work.rule, batch_size=work.batch_size, epochs=work.epochs
+            hidden=work.hidden_dims,
+            update_rule=work.rule,
+            batch_size=work.batch_size,
+            epochs=work.epochs,
+            compute_dtype="bfloat16" if variant == "bfloat16" else None,
         )
 
     def start(self) -> None:

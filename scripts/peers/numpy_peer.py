@@ -51,5 +51,9 @@ class Numpy:
                 for name, w in self.net.params.items():
                     self.net.params[name], _ = self.rule(w, grads[name], self.configs[name])
             if self.work.whole_run:
-                val_acc = float(np.mean(self.net.loss(self.x_val).argmax(axis=1) == self.y_val))
+                val_acc = self.accuracy()
         return Outcome(losses, val_acc)
+
+    def accuracy(self) -> float:
+        """The accuracy of the parameters as they are."""
+        return float(np.mean(self.net.loss(self.x_val).argmax(axis=1) == self.y_val))

@@ -1,6 +1,8 @@
 """PyTorch: `nn.Sequential`, fused optimizers, uint8 data indexed batch by batch."""
 
 import math
+from contextlib import nullcontext
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -15,12 +17,18 @@ SMALL_PRODUCT = 10**8  # multiplications, of a first layer that may be too small
 
 
 class Torch:
-    """PyTorch in eager mode, or (variant `"compile"`) with forward and backward pass by `torch.compile`."""
+    """PyTorch in eager mode, or (variant `"compile"`) with forward and backward pass by `torch.compile`.
+
+    The variant `"bfloat16"` is eager, with the forward pass under `torch.autocast`, which the backward pass follows.
+    """
 
     def __init__(self, work: Work, data: Data, variant: str) -> None:
         self.work, self.dims, self.compiled = work, data.dims, variant == "compile"
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.note = self.device.type
+        self.precision = (
+            partial(torch.autocast, self.device.type, torch.bfloat16) if variant == "bfloat16" else nullcontext
+        )
         torch.set_float32_matmul_precision("high")  # on a GPU as JAX's default; without effect on a CPU
         self.x, self.x_val = (torch.from_numpy(x).to(self.device) for x in (data.x, data.x_val))
         self.y, self.y_val = (torch.from_numpy(y).long().to(self.device) for y in (data.y, data.y_val))
@@ -91,7 +99,8 @@ class Torch:
         return x if self.scale == 1 else x.mul_(self.scale)
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(self.model(self._normalize(x)), y)
+        with self.precision():
+            return functional.cross_entropy(self.model(self._normalize(x)), y)
 
     def train(self, plans: np.ndarray) -> Outcome:
         """Train on, a step at a time."""
@@ -106,11 +115,12 @@ class Torch:
                 self.optimizer.step()
                 losses.append(loss.detach())
             if self.work.whole_run:
-                val_acc = self._accuracy()
+                val_acc = self.accuracy()
         return Outcome(torch.stack(losses).tolist(), val_acc)  # a copy to the host, which waits for the device
 
-    def _accuracy(self) -> float:
+    def accuracy(self) -> float:
+        """The accuracy of the parameters as they are."""
         self.model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision():
             scores = self.model(self._normalize(self.x_val))
             return (scores.argmax(dim=1) == self.y_val).float().mean().item()

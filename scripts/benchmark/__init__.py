@@ -1,0 +1,1 @@
+"""The parts of `bench.py`: its command line, the measuring, and the table."""
