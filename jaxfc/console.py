@@ -1,5 +1,6 @@
 """What a long run and its user have to do with each other: a progress bar, and Ctrl-C."""
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,16 @@ def progress_bar(show: bool | None, *, total: int, done: int, unit: str) -> Any:
     else:
         from tqdm import tqdm
     return tqdm(total=total, initial=done, unit=unit, disable=not show, dynamic_ncols=True)
+
+
+@contextmanager
+def to_whoever_listens() -> Iterator[None]:
+    """Let what is printed get lost where the terminal is gone; SIGHUP, which says so, may come a moment later."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 def _in_notebook() -> bool:
@@ -113,13 +124,16 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _listen(heard: int, numbers: set[int], terminals: list[int]) -> None:
-    first = True
+    first, closed = True, False
     while byte := os.read(heard, 1):
         if byte[0] not in numbers:
             continue
         number = signal.Signals(byte[0])
-        if number.name == "SIGHUP":
+        if number.name == "SIGHUP" and terminals:
+            if closed:  # a terminal that closes may say so twice: to its session's leader, and to the command
+                continue
             _leave(terminals)
+            closed = True
         offers = _clean_ends[-1:]
         if not first or not offers:
             _quit(number)

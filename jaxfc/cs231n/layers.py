@@ -199,7 +199,7 @@ def dropout_forward(x: Array, dropout_param: dict[str, Any]) -> tuple[Array, tup
     if dropout_param["mode"] != "train":
         return x, (dropout_param, None)
     mask = np.random.rand(*np.shape(x)) < dropout_param["p"]
-    return _drop("dropout_forward", x, dropout_param["p"], mask), (dropout_param, mask)
+    return _drop(x, dropout_param["p"], mask), (dropout_param, mask)
 
 
 def dropout_backward(dout: Array, cache: tuple) -> Array:
@@ -210,16 +210,13 @@ def dropout_backward(dout: Array, cache: tuple) -> Array:
     True
     """
     dropout_param, mask = cache
-    return dout if mask is None else _drop("dropout_backward", dout, dropout_param["p"], mask)
+    return dout if mask is None else _drop(dout, dropout_param["p"], mask)
 
 
-def _drop(name: str, x: Array, p: float, mask: Array) -> Array:
-    """Dropout is linear and elementwise: forward and backward are one; the core's take rows."""
+def _drop(x: Array, p: float, mask: Array) -> Array:
+    """Dropout is linear and elementwise: forward and backward are one; the core's takes rows."""
     rows, kept = (np.reshape(array, (len(array), -1)) for array in (x, mask))
-    if name == "dropout_forward":
-        out, _ = _pairs[name](rows, p, kept)
-    else:
-        out = _pairs[name](rows, (p, kept))
+    out, _ = _pairs["dropout_forward"](rows, p, kept)
     return to_numpy(out).reshape(np.shape(x))
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxfc.artifacts import checkpoint as files
-from jaxfc.console import interrupts, progress_bar
+from jaxfc.console import interrupts, progress_bar, to_whoever_listens
 from jaxfc.data import PLANS, Dataset
 from jaxfc.errors import DivergenceError
 from jaxfc.networks import Network
@@ -165,8 +165,9 @@ def carry_out(
                     _print_epoch(task, run.histories, number, settings.epochs)
                 for callback in callbacks:
                     callback(_report(run, number, len(run.histories.loss) // run.epoch))
-            bar.set_postfix(loss=f"{run.histories.loss[-1]:.4f}", val=f"{run.histories.val[-1]:.4f}")
-            bar.update(run.epoch - before)
+            with to_whoever_listens():
+                bar.set_postfix(loss=f"{run.histories.loss[-1]:.4f}", val=f"{run.histories.val[-1]:.4f}")
+                bar.update(run.epoch - before)
     return _result(prepared.net, task, run, stopped, prepared.recipe.augmentations)
 
 
@@ -229,8 +230,9 @@ def _print_epoch(task: Task, histories: Histories, epoch: int, epochs: int) -> N
     from tqdm import tqdm
 
     line = f"(Epoch {epoch} / {epochs}) train {task.rank}: {histories.train[epoch]:f}; val_{task.rank}: "
-    tqdm.write(f"{line}{histories.val[epoch]:f}", file=sys.stdout)
-    sys.stdout.flush()
+    with to_whoever_listens():
+        tqdm.write(f"{line}{histories.val[epoch]:f}", file=sys.stdout)
+        sys.stdout.flush()
 
 
 def _result(net: Network, task: Task, run: Training, stopped: str, augmentations: tuple) -> Result:
