@@ -49,14 +49,13 @@ def product_tn(a: Float[Array, "k m"], b: Float[Array, "k n"], dtype: DTypeLike 
            [6.]], dtype=float32)
     """
     (k, m), n = a.shape, b.shape[1]
-
-    def on_cpu(a: Array, b: Array) -> Array:
-        if k * m <= k * n + m * n:
-            return product(laid_out(a), b, dtype)
-        # A narrow right factor and the result are less to transpose than the left factor is.
-        return lax.optimization_barrier(product(laid_out(b), a, dtype)).T
-
-    return lax.platform_dependent(a, b, cpu=on_cpu, default=lambda a, b: product(a.T, b, dtype))
+    # The product itself stays outside of what depends on the platform, which would bring a population's members to
+    # the front of it, wherever they are.
+    if k * m <= k * n + m * n:
+        return product(lax.platform_dependent(a, cpu=laid_out, default=jnp.transpose), b, dtype)
+    # A narrow right factor and the result are less to transpose than the left factor is.
+    out = product(lax.platform_dependent(b, cpu=laid_out, default=jnp.transpose), a, dtype)
+    return lax.platform_dependent(out, cpu=lax.optimization_barrier, default=lambda out: out).T
 
 
 def product_nt(a: Float[Array, "m k"], b: Float[Array, "n k"], dtype: DTypeLike | None = None) -> Float[Array, "m n"]:

@@ -21,7 +21,8 @@ network may offer beside it, each with a default for those that do not:
 - `penalty(params)`: a term of the training loss, such as L2;
 - `dtype`: the type its inputs are handed over in (float32);
 - `min_batch`: the least rows of a training batch (1; batchnorm needs 2);
-- `first_shape`: the shape of the weights that multiply the inputs, so that they can be shown as pictures;
+- `first_shape`: the shape of the weights that multiply the inputs, so that a population, whose members see
+  the same batch, has them as one matrix;
 - `rows()`: the lines of its `summary`;
 - `family` and `padded(family)`: networks of which `family` is the same hashable value (and not None) can share
   a program in a search, whatever their sizes: `padded`, given them all, returns the network in a form whose

@@ -320,6 +320,7 @@ def _epoch(
     population: bool,
 ) -> tuple[TrainState, Float[Array, "iterations *members"]]:
     """One epoch."""
+    axes = _member_axes(net, states) if population else None
 
     def iteration(states: TrainState, inputs: tuple) -> tuple[TrainState, Array]:
         rows, count = inputs
@@ -328,10 +329,14 @@ def _epoch(
         def step(net: Network, task: Task, state: TrainState) -> tuple[TrainState, Array]:
             return take_step(net, recipe.rule, state, x, y, weights=weights, task=task, accumulate=recipe.accumulate)
 
-        return (jax.vmap(step) if population else step)(net, task, states)
+        return (jax.vmap(step, (0, 0, axes), (axes, 0)) if population else step)(net, task, states)
 
     counts = (number - 1) * len(plan) + jnp.arange(len(plan), dtype=jnp.int32)
-    return lax.scan(iteration, states, (plan, counts))
+    if not population:
+        return lax.scan(iteration, states, (plan, counts))
+    states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes)
+    states, losses = lax.scan(iteration, states, (plan, counts))
+    return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), states, axes), losses
 
 
 def _batch(recipe: Recipe, net: Network, task: Task, data: DeviceData, rows: Array, count: Array) -> tuple:
@@ -349,6 +354,16 @@ def _batch(recipe: Recipe, net: Network, task: Task, data: DeviceData, rows: Arr
         soften=lambda y: task.soft(y, net.output_dim),
     )
     return x, y, weights
+
+
+def _member_axes(net: Network, states: TrainState) -> TrainState:
+    """Where a step has the members' axis: second in what has the shape of the first weights, else first.
+
+    As `(in, members, out)` the first weights are, without being copied, the one matrix that the batch,
+    which all members share, is multiplied by.
+    """
+    first = getattr(net, "first_shape", None)
+    return jax.tree.map(lambda leaf: int(leaf.shape[1:] == first), states)
 
 
 def _choose(which: Array, ours: PyTree, theirs: PyTree) -> PyTree:
