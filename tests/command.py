@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import threading
 
 import numpy as np
 
@@ -65,3 +66,11 @@ def write_table(path, rows=60, seed=0):
 def numbers_alone(path):
     """Number the classes of such a table, so that its other columns can be targets."""
     path.write_text(path.read_text().replace("left", "0").replace("right", "1"))
+
+
+@contextlib.contextmanager
+def interrupted_at_once(*_):
+    """In place of `jaxfc.console.interrupts`: Ctrl-C was pressed before the loop began."""
+    event = threading.Event()
+    event.set()
+    yield event

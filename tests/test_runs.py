@@ -6,14 +6,12 @@ import os
 import re
 import shutil
 import stat
-import threading
-from contextlib import contextmanager
 from functools import partial
 
 import jax
 import numpy as np
 import pytest
-from command import FAST, done, fails, jaxfc, value
+from command import FAST, done, fails, interrupted_at_once, jaxfc, value
 
 from jaxfc import Model, load
 
@@ -130,13 +128,7 @@ def test_an_extension_that_was_killed_goes_on_without_being_told_again(capfd, fo
 def test_a_run_interrupted_before_its_first_epoch_is_gone_on_with(capfd, folder, run, monkeypatch):
     from jaxfc.training import fit
 
-    @contextmanager
-    def interrupted(*_):
-        event = threading.Event()
-        event.set()
-        yield event
-
-    monkeypatch.setattr(fit, "interrupts", interrupted)
+    monkeypatch.setattr(fit, "interrupts", interrupted_at_once)
     code, out, _ = jaxfc(capfd, "train", *FAST, "--out", "early")
     assert code == 0
     assert "interrupted after epoch 0; to go on: jaxfc train --resume --out early" in out

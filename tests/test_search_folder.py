@@ -3,12 +3,10 @@
 import csv
 import json
 import shutil
-import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from command import done, fails, jaxfc, numbers_alone, value, write_table
+from command import done, fails, interrupted_at_once, jaxfc, numbers_alone, value, write_table
 
 from jaxfc import Ensemble, Model, TrainConfig, load
 from jaxfc.search import loop
@@ -124,13 +122,7 @@ def test_a_final_training_that_is_interrupted_is_gone_on_with(capfd, folder, sea
     for name in ("model.safetensors", "report.html"):
         (folder / "x" / name).unlink()
 
-    @contextmanager
-    def interrupted(*_):
-        event = threading.Event()
-        event.set()
-        yield event
-
-    monkeypatch.setattr(fit, "interrupts", interrupted)
+    monkeypatch.setattr(fit, "interrupts", interrupted_at_once)
     code, out, _ = jaxfc(capfd, "search", "--resume", "--out", "x", "--no-progress")
     assert code == 0
     assert out[-1] == "interrupted; to go on: jaxfc search --resume --out x"

@@ -6,8 +6,8 @@ takes both factors row by row, `(m, k) @ (k, n)`; what it is handed otherwise is
 - a transposed left factor, always: $x^T dy$ then takes twice its time;
 - a transposed right factor in bfloat16, which is widened to float32 before it is multiplied.
 
-So these factors are laid out in memory first. A processor with instructions for bfloat16 (AVX512-BF16, AMX,
-Arm's BF16) then multiplies it at about twice the rate of float32.
+So these factors are laid out in memory first. A processor with instructions for bfloat16 (see
+`jaxfc.networks.precision`) then multiplies it at about twice the rate of float32.
 """
 
 import jax.numpy as jnp
@@ -52,9 +52,9 @@ def product_tn(a: Float[Array, "k m"], b: Float[Array, "k n"], dtype: DTypeLike 
     # The product itself stays outside of what depends on the platform, which would bring a population's members to
     # the front of it, wherever they are.
     if k * m <= k * n + m * n:
-        return product(lax.platform_dependent(a, cpu=laid_out, default=jnp.transpose), b, dtype)
+        return product(_transposed(a), b, dtype)
     # A narrow right factor and the result are less to transpose than the left factor is.
-    out = product(lax.platform_dependent(b, cpu=laid_out, default=jnp.transpose), a, dtype)
+    out = product(_transposed(b), a, dtype)
     return lax.platform_dependent(out, cpu=lax.optimization_barrier, default=lambda out: out).T
 
 
@@ -64,9 +64,11 @@ def product_nt(a: Float[Array, "m k"], b: Float[Array, "n k"], dtype: DTypeLike 
     >>> product_nt(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 4.0]]))
     Array([[11.]], dtype=float32)
     """
-    narrow = b.dtype == jnp.bfloat16
-    right = lax.platform_dependent(b, cpu=laid_out, default=jnp.transpose) if narrow else b.T
-    return product(a, right, dtype)
+    return product(a, _transposed(b) if b.dtype == jnp.bfloat16 else b.T, dtype)
+
+
+def _transposed(x: Array) -> Array:
+    return lax.platform_dependent(x, cpu=laid_out, default=jnp.transpose)
 
 
 def laid_out(x: Float[Array, "rows columns"]) -> Float[Array, "columns rows"]:
