@@ -67,6 +67,16 @@ def compiled_ahead(
 
     Raises:
         ValueError, TypeError: as `progress_like`.
+
+    >>> from jaxfc import Classification, FCNet, load
+    >>> from jaxfc.optim import adam
+    >>> from jaxfc.training.prepare import device_data
+    >>> from jaxfc.training.settings import RunSettings
+    >>> data = device_data(load("digits"), RunSettings(), 100)
+    >>> arguments = Recipe(adam), FCNet(64, (), 10), Classification(), data, {}, (1, 12, 100)
+    >>> compilation = compiled_ahead(*arguments)
+    >>> compilation.result() is not None, compiled_ahead(*arguments)  # a second time there is nothing to do
+    (True, None)
     """
     form = (recipe, plans, jax.config.jax_enable_x64, *_form((net, task, data, dict(hyper))))
     if form in _BEGUN:
