@@ -18,6 +18,12 @@ COMMAND = [sys.executable, "-m", "jaxfc_command"]
 LONG = ["train", "--hidden", "8", "--epochs", "1000000", "--out", "x"]
 
 
+def _as_from_a_terminal():
+    """The tests may themselves be a background job, which is told to ignore some signals."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """A function that starts a process in an empty folder, all of it in a process group of its own."""
@@ -26,7 +32,8 @@ def start(tmp_path):
 
     def start(command, **options):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        begun.append(subprocess.Popen(command, cwd=tmp_path, env=env, start_new_session=True, **streams))
+        how = {"start_new_session": True, "preexec_fn": _as_from_a_terminal}
+        begun.append(subprocess.Popen(command, cwd=tmp_path, env=env, **how, **streams))
         return begun[-1]
 
     yield start
