@@ -66,6 +66,7 @@ def search(
     data = runs.load_data(config.train)
     if config.ensemble < 1:
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
+    runs.check_copies(config.train)
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
     options["pad"] = config.pad
