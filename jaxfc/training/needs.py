@@ -56,6 +56,7 @@ def training_bytes(
         "gradients": members * parameters,
         "slots of the rule": members * round(slots(rule, hyper) * parameters),
         "the best parameters": members * parameters * 2,  # those of before, of which one is chosen
+        "what is drawn or copied meanwhile": members * parameters,
         "activations": members * max(batch, measuring),
         "the course of the loss": members * 4 * steps,
     }
@@ -97,7 +98,7 @@ def check_needs(
     >>> from jaxfc.optim import adam
     >>> check_needs(FCNet(64, (10**7,) * 2, 10), adam, {}, RunSettings(), load("digits"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    jaxfc.errors.OutOfMemoryError: training this network needs about 2.4 PB of memory (slots of the rule 800 TB, ...
+    jaxfc.errors.OutOfMemoryError: training this network needs about 2.8 PB of memory (slots of the rule 800 TB, ...
     """
     check_held(net, hyper)
     _check_memory(training_bytes(net, rule, hyper, settings, data), device)
