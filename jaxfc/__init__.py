@@ -15,7 +15,7 @@ from jaxfc.artifacts.model import Model
 from jaxfc.compilation import compilation_cache
 from jaxfc.data import Dataset, Normalizer, load
 from jaxfc.description import described, number
-from jaxfc.errors import DivergenceError, FormatError, PrecisionError
+from jaxfc.errors import DivergenceError, FormatError, OutOfMemoryError, PrecisionError
 from jaxfc.networks import FCNet, ResidualNet, apply, init, network, summary
 from jaxfc.objective import loss, predict, predict_proba
 from jaxfc.tasks import Classification, Multilabel, Regression, Task
@@ -37,6 +37,7 @@ __all__ = [
     "Model",
     "Multilabel",
     "Normalizer",
+    "OutOfMemoryError",
     "PrecisionError",
     "Regression",
     "ResidualNet",

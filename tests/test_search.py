@@ -12,6 +12,7 @@ from searches import CONFIG, SPACES, curves, digits, fit
 import jaxfc
 from jaxfc import search
 from jaxfc.search import loop
+from jaxfc.training.settings import RunSettings
 
 HALVED = {"method": search.Halving(), "folds": 2, "keep": 2, "chunk": 2}
 
@@ -251,3 +252,21 @@ def test_bad_arguments_are_named_before_anything_is_written(data, tmp_path, sett
 def test_a_progress_bar_counts_candidates_and_epochs(data, settings, whole, capfd):
     search.run(data, CONFIG, settings[:5], progress=True)
     assert "15/15" in capfd.readouterr().err
+
+
+def test_a_long_search_is_the_same_in_pieces(data, settings, whole, monkeypatch):
+    monkeypatch.setattr(loop, "MOST_EPOCHS", 2)
+    pieces = search.run(data, CONFIG, settings, keep=3)
+    np.testing.assert_array_equal(curves(pieces), curves(whole))
+    for a, b in zip(pieces.trials, whole.trials, strict=True):
+        np.testing.assert_array_equal(a.loss, b.loss)
+        assert (a.status, a.best_epoch) == (b.status, b.best_epoch)
+
+
+def test_no_piece_has_more_epochs_or_plans_than_it_should():
+    brackets, shared = search.Halving(3, 1).brackets(9, 9000), RunSettings(epochs=9000)
+    stops = loop._stops(brackets, shared, 1000)
+    assert set(brackets[0].rungs) <= set(stops)
+    assert max(np.diff([0, *stops])) == 1000
+    assert max(np.diff([0, *loop._stops(brackets, shared, 10**6)])) == loop.PLAN_BYTES // (4 * 10**6)
+    assert loop._stops(search.Random().brackets(9, 1000), RunSettings(epochs=1000), 1000) == [1000]

@@ -64,21 +64,3 @@ def test_parts_of_a_batch_take_a_parts_activations(data):
         chunks.member_bytes(groups_of(data, 1, hidden=(64, 64), batch_size=200, accumulate=n)[0], 1) for n in (1, 10)
     )
     assert parts < whole
-
-
-@pytest.mark.parametrize(
-    ("limit", "used"),
-    [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")],
-    ids=["version 2", "version 1"],
-)
-def test_a_control_group_may_allow_less_than_the_machine_has(tmp_path, monkeypatch, limit, used):
-    assert chunks._control_group(tmp_path) == []
-    (tmp_path / "memory").mkdir()
-    (tmp_path / limit).write_text("3000\n")
-    (tmp_path / used).write_text("1000\n")
-    assert chunks._control_group(tmp_path) == [2000]
-    with monkeypatch.context() as patch:
-        patch.setattr(chunks, "_control_group", lambda: [2000])
-        assert chunks.free_bytes(CPU) == 2000
-    (tmp_path / limit).write_text("max\n")
-    assert chunks._control_group(tmp_path) == []

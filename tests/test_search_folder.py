@@ -9,8 +9,10 @@ import pytest
 from command import done, fails, interrupted_at_once, jaxfc, numbers_alone, value, write_table
 
 from jaxfc import Ensemble, Model, TrainConfig, load
+from jaxfc.artifacts import checkpoint
 from jaxfc.search import loop
 from jaxfc.search.config import PHOTOGRAPHS
+from jaxfc.search.folder import fingerprint_of
 
 FAST = ["--hidden", "8", "--epochs", "2", "--num-train", "300", "--no-progress"]
 RATES = ["--learning-rate", "loguniform:1e-3:1e-1"]
@@ -269,3 +271,16 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(here):
         browser.close()
     assert not problems
     assert not [url for url in requests if not url.startswith(("file:", "data:"))]
+
+
+def test_what_data_a_folders_model_was_trained_on(tmp_path):
+    assert fingerprint_of(tmp_path) is None
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"torn")
+    assert fingerprint_of(tmp_path) is None
+    checkpoint.save(tmp_path / "checkpoint.safetensors", {}, {"search": {"data": ["d.csv", 60, 3, "0a"]}})
+    assert fingerprint_of(tmp_path) == "0a"
+    (tmp_path / "final").mkdir()
+    checkpoint.save(tmp_path / "final" / "checkpoint.safetensors", {}, {"run": {"data": {"fingerprint": "0b"}}})
+    assert fingerprint_of(tmp_path) == "0b"
+    checkpoint.save(tmp_path / "final" / "checkpoint.safetensors", {}, {})  # of version 0.1
+    assert fingerprint_of(tmp_path) is None

@@ -100,8 +100,8 @@ def _verify(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str
     if CHECKSUMS not in metadata and CHECKED not in metadata:
         return  # of version 0.1
     try:
-        expected = json.loads(metadata[CHECKSUMS])
-    except (KeyError, ValueError) as error:
+        expected = dict(json.loads(metadata[CHECKSUMS]))
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise FormatError(f"{path} is corrupted (its checksums cannot be read): restore it from a copy") from error
     for name, checksum in _checksums(tensors, metadata).items():
         if expected.get(name) != checksum:

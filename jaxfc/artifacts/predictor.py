@@ -21,6 +21,8 @@ from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS
 from jaxfc.tasks import TASKS, Task
 
+MOST_COPIES = 1000  # of a row, over which predictions are averaged
+
 Rows = Num[np.ndarray, "rows features"]
 
 
@@ -124,6 +126,8 @@ class Predictor:
         x = as_device_rows(x, what="inputs", wide=jax.config.jax_enable_x64, learned=False)
         if copies < 0 or (copies and not self.copied(object())):
             raise ValueError(f"copies={copies}: the model was trained without augmentations to draw copies by; use 0")
+        if copies > MOST_COPIES:
+            raise ValueError(f"copies={copies} must be at most {MOST_COPIES}")
         # The last chunk is padded, so that a large input compiles one program.
         size = min(len(x), ROWS)
         parts = []
@@ -243,7 +247,7 @@ def guarded(path: str | Path, kind: str) -> Iterator[None]:
         yield
     except PrecisionError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise FormatError(f"{path} holds no usable {kind} ({error}): restore it from a copy") from error
 
 

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from jaxfc.errors import DivergenceError
+from jaxfc.errors import DivergenceError, shortened
 
+LONGEST = 1000  # characters of a line that still can be read
 DESCRIPTION = "Fully-connected networks in pure JAX."
 
 
@@ -22,6 +23,10 @@ def main(args: list[str] | None = None) -> None:
         _fail(error, code=1)
     except (ValueError, TypeError, OSError) as error:
         _fail(error, code=2)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail("out of memory: use less data, a smaller network or smaller batches, or give the process more", code=2)
     except KeyboardInterrupt:
         _fail("interrupted", code=130)
 
@@ -30,7 +35,7 @@ def main(args: list[str] | None = None) -> None:
 def _warnings_of_one_line() -> Iterator[None]:
     """Print warnings as the command's own errors are: without the place in the code that they come from."""
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"jaxfc: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"jaxfc: {_line(message)}\n"
     try:
         yield
     finally:
@@ -104,5 +109,10 @@ def _fail(error: BaseException | str, *, code: int) -> NoReturn:
     message = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
         message = f"{error.filename}: {error.strerror}"
-    print(f"jaxfc: {' '.join(message.split())}", file=sys.stderr)
+    print(f"jaxfc: {_line(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _line(message: object) -> str:
+    """A message as one line that can be read, whatever was put into it."""
+    return shortened(" ".join(str(message).split()), LONGEST)

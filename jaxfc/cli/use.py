@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,9 +15,14 @@ from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.data import load, read_examples, read_features
 from jaxfc.errors import FormatError, PrecisionError
+from jaxfc.memory import check_memory
+from jaxfc.search.folder import fingerprint_of
 from jaxfc.tasks import Regression
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.runs import CONFIG, ENSEMBLE, MODEL
+from jaxfc.training.runs import CONFIG, ENSEMBLE, MODEL, load_data
+from jaxfc.training.settings import weighted
+
+_CELL = 100  # bytes of memory for a number and its text
 
 
 def evaluate(
@@ -78,14 +84,12 @@ def _examples(
     if data:
         dataset = load(data, data_dir=data_dir)
     else:
-        config = TrainConfig.from_json((run if run.is_dir() else run.parent) / CONFIG)
-        dataset = load(
-            config.data,
-            data_dir=data_dir or config.data_dir,
-            label=config.label,
-            task=config.task,
-            weights=weights or config.weights,
-        )
+        folder = run if run.is_dir() else run.parent
+        config = TrainConfig.from_json(folder / CONFIG)
+        config = replace(config, data_dir=data_dir or config.data_dir)
+        if Path(config.data).suffix.lower() in (".npz", ".csv"):
+            _check_unchanged(folder, config)
+        dataset = load_data(replace(config, weights=weights or config.weights, num_train=None))
     if (
         dataset.classes != about.classes
         or dataset.targets != about.targets
@@ -97,6 +101,20 @@ def _examples(
             f"model takes {model.net.input_dim} features and knows {known}"
         )
     return f"{dataset.name}, {split}", *dataset.split(split), dataset.weights(split)
+
+
+def _check_unchanged(folder: Path, config: TrainConfig) -> None:
+    """Raise a ValueError if a user's file is not what a run was trained on: it would be split anew.
+
+    Which rows are held out depends on how many there are: with rows appended, rows that were trained on would be
+    tested on.
+    """
+    then = fingerprint_of(folder)
+    if then is not None and then != weighted(load_data(config), config.class_weights()).fingerprint():
+        raise ValueError(
+            f"{config.data} has changed since {folder} was trained on it: it would be split anew, and rows that were "
+            "trained on could be tested on: restore it, or name a file of other rows by --data"
+        )
 
 
 def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0) -> Path:
@@ -113,6 +131,8 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0)
     _check_free(out)
     model = load_model(run_folder)
     x = read_features(file, num_features=model.net.input_dim, feature_names=model.feature_names)
+    outputs = model.about.num_targets or len(model.classes)
+    check_memory(f"a table of {len(x)} predictions", _CELL * len(x) * (outputs + 1), "predict fewer rows at a time")
     prediction = model.prediction(x, copies=tta)
     head, answers = _columns(model, prediction)
     lines = io.StringIO()
@@ -169,6 +189,8 @@ def load_model(run: Path) -> Model | Ensemble:
             else FileNotFoundError(f"{run}: no such run folder or model file")
         )
     try:
+        if path.exists():
+            check_memory(f"{path}: the model", 2 * path.stat().st_size, "give the process more, or use a smaller model")
         return load_predictor(path)
     except PrecisionError:
         jax.config.update("jax_enable_x64", True)

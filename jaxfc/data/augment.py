@@ -24,8 +24,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int32, Key, Num, Shaped
 
-from jaxfc.errors import check_number, unknown_name
+from jaxfc.errors import check_number, shortened, unknown_name
 from jaxfc.layers.threefry import bits16
+
+_MOST = 1e6  # of a number beyond which nothing is left of the inputs, or float32 has no draws
 
 Batch = Num[Array, "batch features"]
 Targets = Shaped[Array, "batch ..."]
@@ -195,7 +197,7 @@ class Noise:
     scale: float | int
 
     def __post_init__(self) -> None:
-        check_number("noise: scale", self.scale, low=0)
+        check_number("noise: scale", self.scale, low=0, high=_MOST)
 
     def __call__(self, key: Key[Array, ""], x: Float[Array, "batch features"], y: Targets) -> tuple[Batch, Targets]:
         """Add noise to every input."""
@@ -230,7 +232,7 @@ class Mixup:
     mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_number("mixup: alpha", self.alpha, low=0, exclude="low")
+        check_number("mixup: alpha", self.alpha, low=0, high=_MOST, exclude="low")
 
     def __call__(self, key: Key[Array, ""], x: Float[Array, "batch features"], y: Targets) -> tuple[Batch, Targets]:
         """Mix the batch with a permutation of itself."""
@@ -318,7 +320,7 @@ def _parse_one(text: str, image_shape: tuple[int, ...] | None, data: str) -> Aug
     kind, setting = kinds[name], _setting(kinds[name])
     settings = {setting: _number(number, whole=setting == "pixels")} if setting else {}
     if None in settings.values() or (colon and not setting):
-        raise ValueError(f"augmentation {text!r}: write {name}{f':{setting.upper()}' if setting else ''}")
+        raise ValueError(f"augmentation {shortened(text)!r}: write {name}{f':{setting.upper()}' if setting else ''}")
     if issubclass(kind, ImageAugmentation):
         if image_shape is None:
             raise ValueError(f"--augment {text} needs images; {data} holds a table: leave it out")

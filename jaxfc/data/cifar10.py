@@ -1,9 +1,8 @@
 """CIFAR-10, from the official Python archive or the folder it unpacks to."""
 
-import io
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -11,12 +10,17 @@ from jaxtyping import Int32, UInt8
 from jaxfc.data.dataset import Dataset
 from jaxfc.data.download import Remote, find_or_fetch
 from jaxfc.data.normalizer import centred
-from jaxfc.errors import FormatError
+from jaxfc.data.opening import check_at_most, damaged, file_size
+from jaxfc.data.pickles import unpickled
+from jaxfc.errors import FormatError, shortened
 
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 META = "batches.meta"
 BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
+
+# A batch of 10,000 images takes 31 MB; pickled anew, as text, it may take a few times as much.
+MOST_OF_A_FILE, MOST_OF_ALL, MOST_MEMBERS = 2**28, 2**30, 1000
 
 REMOTE = Remote("cifar10", "https://www.cs.toronto.edu/~kriz/", {ARCHIVE: "c58f30108f718f92721af3b95e74349a"})
 
@@ -76,7 +80,7 @@ def read_batch(path: str | Path) -> tuple[UInt8[np.ndarray, "rows 3072"], Int32[
     >>> images.shape[1], labels.dtype.name  # doctest: +SKIP
     (3072, 'int32')
     """
-    return _batch(Path(path).read_bytes(), str(path))
+    return _batch(_read_file(Path(path)), str(path))
 
 
 def unpickle(raw: bytes, where: str) -> dict[str, object]:
@@ -85,10 +89,11 @@ def unpickle(raw: bytes, where: str) -> dict[str, object]:
     Raises:
         FormatError: a corrupted, truncated or foreign file. Nothing in it is ever executed.
 
+    >>> import pickle
     >>> unpickle(pickle.dumps({b"labels": [3, 7]}), "data_batch_1")
     {'labels': [3, 7]}
     """
-    contents = _unpickle(raw, where)
+    contents = unpickled(raw, where)
     if not isinstance(contents, dict):
         raise FormatError(f"{where} holds no dictionary: not a CIFAR-10 file")
 
@@ -135,27 +140,56 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and contents of each of the data set's files, from a folder or straight from the archive."""
     import gzip
     import tarfile
-    import zlib
 
     if source.is_dir():
         for name in (META, *BATCHES):
-            yield name, (source / name).read_bytes()
+            yield name, _read_file(source / name)
         return
-    try:
-        # One pass in the archive's own order: to go back means to decompress from the start again.
-        with gzip.open(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
-                name = member.name.removeprefix("./").removeprefix(f"{FOLDER}/")
-                if member.isfile() and name in (META, *BATCHES):
-                    yield name, archive.extractfile(member).read()
-            while stream.read(1 << 20):  # gzip compares its checksum only at the end
-                pass
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise FormatError(f"{source} is corrupted or truncated ({error}): delete it and download it again") from error
+    # One pass in the archive's own order: to go back means to decompress from the start again.
+    with (
+        damaged(f"{source} is corrupted or truncated: delete it and download it again"),
+        gzip.open(source) as unpacked,
+        tarfile.open(fileobj=(stream := _Bounded(unpacked, source)), mode="r:") as archive,
+    ):
+        for number, member in enumerate(archive):
+            name = member.name.removeprefix("./").removeprefix(f"{FOLDER}/")
+            check_at_most(f"{source}: {shortened(member.name)}", member.size, MOST_OF_A_FILE)
+            if number > MOST_MEMBERS:
+                raise FormatError(f"{source} holds more than {MOST_MEMBERS} members: it is damaged or foreign")
+            if member.isfile() and name in (META, *BATCHES):
+                yield name, archive.extractfile(member).read()
+        while stream.read(1 << 20):  # gzip compares its checksum only at the end
+            pass
+
+
+class _Bounded:
+    """A stream that gives no more at once, and no more in all, than the data set can hold.
+
+    A header may promise any number of bytes, which a reader would make room for; and a few kB may unpack to any
+    number of GB.
+    """
+
+    def __init__(self, stream: Any, source: Path) -> None:
+        self._stream, self._source = stream, source
+        self.tell = stream.tell
+
+    def read(self, size: int) -> bytes:
+        check_at_most(f"{self._source}: a part", size, MOST_OF_A_FILE)
+        check_at_most(f"{self._source}: what is unpacked", self._stream.tell() + size, MOST_OF_ALL)
+        return self._stream.read(size)
+
+    def seek(self, place: int) -> int:
+        check_at_most(f"{self._source}: what is unpacked", place, MOST_OF_ALL)
+        return self._stream.seek(place)
+
+
+def _read_file(path: Path) -> bytes:
+    check_at_most(str(path), file_size(path), MOST_OF_A_FILE)
+    return path.read_bytes()
 
 
 def _batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
-    contents = _unpickle(raw, where)
+    contents = unpickled(raw, where)
     data = _entry(contents, b"data", where)
     images = getattr(data, "array", None)
     if images is None or images.ndim != 2 or images.shape[1] != 3072:
@@ -171,13 +205,18 @@ def _batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _meta(raw: bytes, where: str) -> tuple[tuple[str, ...], int]:
     """Return the classes' names and the number of rows in each batch."""
-    contents = _unpickle(raw, where)
+    contents = unpickled(raw, where)
     names, rows = _entry(contents, b"label_names", where), _entry(contents, b"num_cases_per_batch", where)
     if not isinstance(names, list) or len(names) != 10 or not all(isinstance(name, bytes | str) for name in names):
         raise FormatError(f"{where}: 'label_names' must be a list of 10 names")
     if type(rows) is not int or not 10 <= rows <= 10_000:
-        raise FormatError(f"{where}: 'num_cases_per_batch' must be a number from 10 to 10000, but is {rows!r:.40}")
-    return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name for name in names), rows
+        # What is no number may hold itself many times over: to print it would never end.
+        found = rows if type(rows) is int and abs(rows) < 2**63 else f"a {type(rows).__name__} of another kind"
+        raise FormatError(f"{where}: 'num_cases_per_batch' must be a number from 10 to 10000, but is {found}")
+    texts = [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names]
+    if max(map(len, texts)) > 100:
+        raise FormatError(f"{where}: 'label_names' holds a name of {max(map(len, texts))} characters")
+    return tuple(texts), rows
 
 
 def _entry(contents: object, key: bytes, where: str) -> object:
@@ -187,62 +226,3 @@ def _entry(contents: object, key: bytes, where: str) -> object:
             if form in contents:
                 return contents[form]
     raise FormatError(f"{where} has no entry {key.decode()!r}: not a CIFAR-10 file")
-
-
-def _unpickle(raw: bytes, where: str) -> object:
-    try:
-        return _Unpickler(raw, where).load()
-    except FormatError:
-        raise
-    except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
-        raise FormatError(f"{where} is corrupted or truncated ({type(error).__name__}: {error})") from error
-
-
-class _Array:
-    """Stands in for numpy's array, and for the function that makes an empty one, while a batch is unpickled.
-
-    With stand-ins a pickle calls nothing but the two classes here, and not even numpy, whose own
-    unpickling trusts the file not to lie about the memory it describes.
-    """
-
-    def __init__(self, *_: object) -> None:
-        self.array = None
-
-    def __setstate__(self, state: tuple) -> None:
-        _version, shape, dtype, is_fortran, raw = state
-        if not isinstance(dtype, _Dtype) or dtype.name not in ("u1", b"u1"):
-            raise ValueError("an array that is not of bytes")
-        self.array = np.frombuffer(raw, np.uint8).reshape(shape, order="F" if is_fortran else "C")
-
-
-class _Dtype:
-    """Stands in for numpy's dtype."""
-
-    def __init__(self, name: object, *_: object) -> None:
-        self.name = name
-
-    def __setstate__(self, state: tuple) -> None:
-        """Ignore byte order and the like, which say nothing about bytes."""
-
-
-_STAND_INS = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickles dictionaries, lists, text, numbers and arrays of bytes, and refuses everything else."""
-
-    def __init__(self, raw: bytes, where: str) -> None:
-        super().__init__(io.BytesIO(raw), encoding="bytes")
-        self.where = where
-
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) not in _STAND_INS:
-            raise FormatError(
-                f"{self.where} tries to load {module}.{name}: not a CIFAR-10 file, and nothing of it was run"
-            )
-        return _STAND_INS[module, name]

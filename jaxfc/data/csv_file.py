@@ -2,7 +2,8 @@
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxfc.data.arrays import as_weights
-from jaxfc.errors import FormatError, unknown_name
+from jaxfc.data.opening import check_room, file_size
+from jaxfc.errors import FormatError, listed, shortened, unknown_name
+from jaxfc.memory import in_units
 
 # A column by its name, or by its index, from the end where it is negative.
 Column = str | int
+
+_LONGEST = 1000  # characters of a name or a label: a longer one is a text, which somebody would have to read
+_LONGEST_LINE = 2**26
 
 
 class Table(NamedTuple):
@@ -124,6 +130,7 @@ def column_names(path: Path) -> tuple[str, ...]:
 def _reading(path: Path) -> Iterator[Any]:
     import csv
 
+    _check_room(path)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, skipinitialspace=True, strict=True)
         try:
@@ -132,6 +139,19 @@ def _reading(path: Path) -> Iterator[Any]:
             raise FormatError(f"{path} is not text in UTF-8 ({error.reason}): save it as CSV in UTF-8") from error
         except csv.Error as error:
             raise FormatError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _check_room(path: Path) -> None:
+    """Raise unless there is memory for a table as wide, and of rows as long, as a file begins with."""
+    size = file_size(path)
+    with path.open("rb") as file:
+        head, row = file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE)
+    if len(head) == _LONGEST_LINE:
+        raise FormatError(f"{path}: its first line does not end within {in_units(_LONGEST_LINE)}: it is no table")
+    columns = head.count(b",") + 1
+    rows = size // max(len(row), 2 * columns)
+    # A number takes eight bytes, then four, and is copied into a split; a label is an object.
+    check_room(path, rows * (16 * columns + 100), f"a table of about {rows} rows")
 
 
 def _header(row: list[str], path: Path) -> list[str]:
@@ -145,11 +165,16 @@ def _header(row: list[str], path: Path) -> list[str]:
         raise FormatError(f"{path} starts with the value {value!r}: its first line must name the columns")
     if "" in names:
         raise ValueError(f"{path}: column {names.index('')} has no name: name it, or remove it")
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
+    long = next((name for name in names if len(name) > _LONGEST), None)
+    if long is not None:
         raise ValueError(
-            f"{path}: {names.count(repeated)} columns are named {repeated!r}: "
-            "the first line must name the columns, each differently"
+            f"{path}: the name of column {names.index(long)} has {len(long)} characters, {shortened(long)!r}: "
+            f"give it one of at most {_LONGEST}"
+        )
+    repeated, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"{path}: {count} columns are named {repeated!r}: the first line must name the columns, each differently"
         )
     return names
 
@@ -167,46 +192,49 @@ def _columns(
     weights_index = None if weights is None else names.index(weights)
     if label is None:  # the last column, or the one before it
         label = len(names) - 1 if weights_index != len(names) - 1 else len(names) - 2
-    labels = [_label_index(names, one, path) for one in ([label] if isinstance(label, Column) else label)]
+    places = {name: i for i, name in enumerate(names)}
+    labels = [_label_index(names, places, one, path) for one in ([label] if isinstance(label, Column) else label)]
     used = labels if weights_index is None else [*labels, weights_index]
-    twice = next((i for i in used if used.count(i) > 1), None)
-    if twice is not None:
+    twice, count = Counter(used).most_common(1)[0] if used else (None, 0)
+    if count > 1:
         raise ValueError(f"{path}: column {names[twice]!r} is named twice, as a label or as weights: name another")
-    return _Columns(_feature_indices(names, labels, weights_index, features, path), labels, weights_index)
+    return _Columns(_feature_indices(places, labels, weights_index, features, path), labels, weights_index)
 
 
-def _label_index(names: list[str], label: Column, path: Path) -> int:
-    if label in names:
-        return names.index(label)
+def _label_index(names: list[str], places: Mapping[str, int], label: Column, path: Path) -> int:
+    if label in places:
+        return places[label]
     try:
         index = int(label)
     except ValueError:
         raise unknown_name(f"label column in {path}:", label, names) from None
     if not -len(names) <= index < len(names):
-        raise ValueError(f"label column {index} is not in {path}, which has {len(names)} columns: {', '.join(names)}")
+        raise ValueError(f"label column {index} is not in {path}, which has {len(names)} columns: {listed(names)}")
     return index % len(names)
 
 
 def _feature_indices(
-    names: list[str], labels: list[int], weights: int | None, features: Sequence[str] | None, path: Path
+    places: Mapping[str, int], labels: list[int], weights: int | None, features: Sequence[str] | None, path: Path
 ) -> list[int]:
+    names, other = list(places), {*labels, weights}
     if features is None:
-        chosen = [i for i in range(len(names)) if i not in labels and i != weights]
+        chosen = [i for i in range(len(names)) if i not in other]
         if not chosen and len(names) == 1:
             raise ValueError(f"{path} has only the column {names[0]!r}: are its values separated by commas?")
         if not chosen:
-            raise ValueError(f"{path} has no column left for features beside {', '.join(names)}: name fewer labels")
+            raise ValueError(f"{path} has no column left for features beside {listed(names)}: name fewer labels")
         return chosen
-    missing = [name for name in features if name not in names]
+    missing = [name for name in features if name not in places]
     if missing:
-        raise ValueError(f"{path} lacks the column {missing[0]!r}, a feature of the model; it has: {', '.join(names)}")
+        raise ValueError(f"{path} lacks the column {missing[0]!r}, a feature of the model; it has: {listed(names)}")
+    wanted = set(features)
     for role, indices in (("the label", labels), ("the weights", [] if weights is None else [weights])):
-        taken = [names[i] for i in indices if names[i] in features]
+        taken = [names[i] for i in indices if names[i] in wanted]
         if taken:
             raise ValueError(
                 f"{path}: column {taken[0]!r} cannot be {role}, it is a feature of the model: name another"
             )
-    return [names.index(name) for name in features]
+    return [places[name] for name in features]
 
 
 def _numbers(row: list[str], chosen: list[int], names: list[str], place: str) -> np.ndarray:
@@ -227,6 +255,11 @@ def _label(text: str, name: str, place: str) -> str:
     text = text.strip()
     if text.lower() in ("", "nan"):
         raise ValueError(f"{place}: the label, column {name!r}, is missing: fill it in, or remove the row")
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"{place}: the label, column {name!r}, has {len(text)} characters, {shortened(text)!r}, and at most "
+            f"{_LONGEST} can be: name the label column by --label"
+        )
     return text
 
 
@@ -238,7 +271,7 @@ def _weight(text: str, name: str, place: str) -> float:
 
 
 def _shown(text: str) -> str:
-    return repr(text.strip()) if text.strip() else "empty"
+    return repr(shortened(text.strip())) if text.strip() else "empty"
 
 
 def _parse(text: str) -> float | None:

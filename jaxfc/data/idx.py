@@ -3,6 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,7 +11,10 @@ from jaxtyping import UInt8
 from jaxfc.data.dataset import Dataset
 from jaxfc.data.download import Remote, find_or_fetch
 from jaxfc.data.normalizer import standardized
+from jaxfc.data.opening import check_room, damaged, file_size
 from jaxfc.errors import FormatError
+
+_MOST_AXES = 32  # of an array
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -101,39 +105,38 @@ def read_idx(path: str | Path) -> UInt8[np.ndarray, "..."]:
     ...     read_idx(file.name)
     array([5, 0, 4], dtype=uint8)
     """
-    raw = _contents(Path(path))
-    if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise FormatError(f"{path} is not an IDX file: it must start with two zero bytes, but starts with {raw[:4]!r}")
-    if raw[2] != 0x08:
-        raise FormatError(f"{path} holds data of IDX type 0x{raw[2]:02x}; only bytes, 0x08, can be read")
-    start = 4 + 4 * raw[3]
-    if len(raw) < start:
-        raise FormatError(f"{path} is truncated: it ends within its header")
-    shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    if len(raw) - start != math.prod(shape):
-        raise FormatError(
-            f"{path} is truncated or corrupted: its header promises {math.prod(shape)} bytes of shape {shape}, "
-            f"but {len(raw) - start} follow"
-        )
-    try:
-        return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
-    except ValueError as error:  # more axes than an array can have, say
-        raise FormatError(f"{path} is corrupted: its header promises an array of shape {shape}") from error
+    path = Path(path)
+    with _opened(path) as file, damaged(f"{path} is corrupted or truncated"):
+        head = file.read(4)
+        if len(head) < 4 or head[:2] != b"\0\0":
+            raise FormatError(f"{path} is not an IDX file: it must start with two zero bytes, but starts with {head!r}")
+        if head[2] != 0x08:
+            raise FormatError(f"{path} holds data of IDX type 0x{head[2]:02x}; only bytes, 0x08, can be read")
+        if head[3] > _MOST_AXES:
+            raise FormatError(f"{path} is corrupted: its header promises an array of {head[3]} axes")
+        lengths = file.read(4 * head[3])
+        if len(lengths) < 4 * head[3]:
+            raise FormatError(f"{path} is truncated: it ends within its header")
+        shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
+        promised = math.prod(shape)
+        check_room(path, promised, f"an array of shape {shape}")
+        raw = file.read(promised + 1)  # one more, to see whether the file ends there: a packed one may never do
+        if len(raw) != promised:
+            follow = f"{len(raw)} follow" if len(raw) < promised else "more follow"
+            raise FormatError(
+                f"{path} is truncated or corrupted: its header promises {promised} bytes of shape {shape}, but {follow}"
+            )
+        return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
-def _contents(path: Path) -> bytes:
+def _opened(path: Path) -> Any:
+    """A file to read from, unpacked as it is read."""
     import gzip
-    import zlib
 
+    file_size(path)
     with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            file.seek(0)
-            return file.read()
-        file.seek(0)
-        try:
-            return gzip.GzipFile(fileobj=file).read()
-        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise FormatError(f"{path} is corrupted or truncated ({error})") from error
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if packed else path.open("rb")
 
 
 def _load(remote: Remote, data_dir: str | Path | None, classes: tuple[str, ...]) -> Dataset:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int32, UInt8
 
-from jaxfc.errors import unknown_name
+from jaxfc.errors import shortened, unknown_name
 
+_LONGEST = 1000  # characters of a label, of which tables and pictures have to be made
 _INTEGER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 
@@ -28,8 +29,16 @@ def encode(labels: Sequence[str], *, what: str) -> tuple[Int32[np.ndarray, " row
     >>> encode(["10", "9", "9.0"], what="y")
     (array([1, 0, 0], dtype=int32), ('9', '10'))
     """
-    names, rows = np.unique(np.array(labels, np.str_), return_inverse=True)
-    texts = [str(name) for name in names]
+    # Not by NumPy, for which each text would be as long as the longest.
+    texts = sorted(set(labels))
+    place = {text: i for i, text in enumerate(texts)}
+    rows = np.array([place[label] for label in labels])
+    long = next((text for text in texts if len(text) > _LONGEST), None)
+    if long is not None:
+        raise ValueError(
+            f"{what}: a label has {len(long)} characters, {shortened(long)!r}, and at most {_LONGEST} can be: is it "
+            "the label?"
+        )
     if all(map(_INTEGER.fullmatch, texts)):
         # Several texts may be one integer, so number the integers and not the texts.
         integers, texts_rows = np.unique(np.array([_integer(text) for text in texts], object), return_inverse=True)
@@ -106,7 +115,7 @@ def numbers(texts: Sequence[str], *, column: str, where: Sequence[str]) -> Float
     if None in values:
         row = values.index(None)
         raise TypeError(
-            f"{where[row]}: column {column!r} is {texts[row]!r}, no number to predict: "
+            f"{where[row]}: column {column!r} is {shortened(texts[row])!r}, no number to predict: "
             "for names use --task classification"
         )
     array = np.array(values, np.float64)
@@ -134,7 +143,7 @@ def flags(texts: Sequence[str], *, column: str, where: Sequence[str]) -> UInt8[n
     row = next((row for row, value in enumerate(values) if value not in (0, 1)), None)
     if row is not None:
         raise ValueError(
-            f"{where[row]}: column {column!r} is {texts[row]!r}: a label must be 0 or 1; "
+            f"{where[row]}: column {column!r} is {shortened(texts[row])!r}: a label must be 0 or 1; "
             "for one class to a row use --task classification"
         )
     return np.array(values, np.uint8)

@@ -3,13 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxfc.data.arrays import check_real, narrowed_exactly
 from jaxfc.data.checks import check_inputs
-from jaxfc.errors import FormatError
+from jaxfc.data.opening import check_room, damaged, file_size
+from jaxfc.errors import FormatError, listed, shortened
+from jaxfc.memory import in_units
+
+MAGIC = b"\x93NUMPY"
 
 
 def read_npz(path: Path, *, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, np.ndarray]:
@@ -25,14 +29,20 @@ def read_npz(path: Path, *, required: Iterable[str], optional: Iterable[str] = (
     ...     read_npz(Path(folder, "points.npz"), required=("y",), optional=("w",))
     {'y': array([0, 1])}
     """
-    with path.open("rb") as file:
-        arrays = _open(file, path)
-        if not isinstance(arrays, Mapping):
+    import zipfile
+
+    file_size(path)
+    with path.open("rb") as file, damaged(f"{path} is not a .npz file, or is corrupted or truncated"):
+        if file.read(len(MAGIC)) == MAGIC:
             raise FormatError(f"{path} holds a single array: it is a .npy file, not a .npz file")
-        missing = [name for name in required if name not in arrays]
-        if missing:
-            raise FormatError(f"{path} lacks the array {missing[0]!r}; it holds: {', '.join(arrays) or 'nothing'}")
-        return {name: _member(arrays, name, path) for name in (*required, *optional) if name in arrays}
+        with zipfile.ZipFile(file) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            missing = [name for name in required if name not in members]
+            if missing:
+                raise FormatError(f"{path} lacks the array {missing[0]!r}; it holds: {listed(members) or 'nothing'}")
+            names = [name for name in (*required, *optional) if name in members]
+            _check_room(archive, {name: members[name] for name in names}, path)
+            return {name: _member(archive, members[name], f"{path}: the array {name!r}") for name in names}
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -48,11 +58,15 @@ def read_npy(path: Path) -> np.ndarray:
     ...     read_npy(Path(folder, "x.npy"))
     array([1, 2])
     """
-    with path.open("rb") as file:
-        x = _open(file, path)
-    if not isinstance(x, np.ndarray):
-        raise FormatError(f"{path} holds several arrays: it is a .npz file, not a .npy file")
-    return x
+    size = file_size(path)
+    with path.open("rb") as file, damaged(f"{path} is not a .npy file, or is corrupted or truncated"):
+        if file.read(4) == b"PK\x03\x04":
+            raise FormatError(f"{path} holds several arrays: it is a .npz file, not a .npy file")
+        file.seek(0)
+        header = _header(file, size)
+        check_room(path, _room(header), "its array")
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
 
 
 def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) -> np.ndarray:
@@ -74,20 +88,52 @@ def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) ->
     return narrowed_exactly(wide, what=f"{what}: x")
 
 
-def _open(file: BinaryIO, path: Path) -> np.ndarray | Mapping:
-    import zipfile
+class _Header(NamedTuple):
+    """What a `.npy` file says of its array."""
 
-    try:
-        return np.load(file, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise FormatError(f"{path} is not a {path.suffix} file, or is corrupted or truncated ({error})") from error
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
-def _member(arrays: Mapping, name: str, path: Path) -> np.ndarray:
-    import zipfile
-    import zlib
+def _header(file: Any, size: int) -> _Header:
+    """Read a header, and compare what it promises with the size of the file."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"version {version[0]}.{version[1]} is unknown")
+    header = _Header(*(part for part in read[version](file) if not isinstance(part, bool)))
+    if header.dtype.hasobject:
+        raise ValueError("its elements are Python objects, which may run code: save numbers or text")
+    if any(not 0 <= length < 2**63 for length in header.shape):
+        raise ValueError(f"its header says shape {shortened(str(header.shape))}")
+    promised, there = _bytes(header), size - file.tell()
+    if promised > there:
+        raise ValueError(f"its header promises {in_units(promised)}, and {in_units(there)} follow")
+    return header
 
-    try:
-        return arrays[name]
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise FormatError(f"{path}: the array {name!r} cannot be read ({error})") from error
+
+def _bytes(header: _Header) -> int:
+    return math.prod(header.shape) * header.dtype.itemsize
+
+
+def _room(header: _Header) -> int:
+    """The memory that an array takes on its way into a data set: it is held twice, once in parts."""
+    wide = header.dtype.itemsize if header.dtype in (np.uint8, np.float32) else 8
+    return _bytes(header) + math.prod(header.shape) * wide
+
+
+def _check_room(archive: Any, members: Mapping[str, str], path: Path) -> None:
+    """Read what all members promise before any is read: a few kB may unpack to many GB."""
+    needed = 0
+    for name, member in members.items():
+        with damaged(f"{path}: the array {name!r} cannot be read"), archive.open(member) as file:
+            needed += _room(_header(file, archive.getinfo(member).file_size))
+    check_room(path, needed, f"the arrays {', '.join(members)}")
+
+
+def _member(archive: Any, member: str, what: str) -> np.ndarray:
+    with damaged(f"{what} cannot be read"), archive.open(member) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):  # to the end, where the checksum is compared
+            raise ValueError("more bytes follow than its header promises")
+    return array

@@ -15,6 +15,7 @@ from jaxfc.data.csv_file import Column, Table, column_names, read_csv
 from jaxfc.data.dataset import Dataset
 from jaxfc.data.normalizer import standardized
 from jaxfc.data.npz_file import as_features, read_npy, read_npz
+from jaxfc.data.odd import check_alike, check_classes_repeat, warn_of_numbers, warn_of_untrained
 from jaxfc.data.split import held_out_rows
 from jaxfc.errors import FormatError, unknown_name
 
@@ -233,8 +234,11 @@ def _places(table: Table, path: Path) -> list[str]:
 def _csv_targets(table: Table, targets: str, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the targets that the label columns hold, and the names of classes or labels."""
     if targets == "classes":
-        (column,) = table.labels.values()
-        return labels.encode(column, what=str(path))
+        ((name, column),) = table.labels.items()
+        y, classes = labels.encode(column, what=str(path))
+        check_classes_repeat(len(classes), len(y), what=f"{path}: column {name!r}")
+        warn_of_numbers(classes, len(classes), len(y), what=f"{path}: column {name!r}")
+        return y, classes
     read = labels.flags if targets == "labels" else labels.numbers
     where = _places(table, path)
     y = np.column_stack([read(texts, column=name, where=where) for name, texts in table.labels.items()])
@@ -260,6 +264,9 @@ def _npz_parts(path: Path, weights: str | None) -> tuple[dict[str, Part], tuple[
             w = arrays.get(f"{weights}{suffix}")
             w = None if w is None else as_weights(w, len(x), what=f"{path}: {weights}{suffix}")
             parts[split] = Part(x, arrays[f"y{suffix}"], w)
+    check_alike(
+        {f"x{'' if split == 'train' else f'_{split}'}": part.x for split, part in parts.items()}, what=str(path)
+    )
     return parts, shape if is_image else None
 
 
@@ -269,6 +276,7 @@ def _npz_classes(parts: dict[str, Part], path: Path) -> tuple[dict[str, Part], t
         names = [_texts(part.x, part.y, what=f"{path}: {split}") for split, part in parts.items()]
         indices, classes = labels.encode([name for part in names for name in part], what=str(path))
         ends = np.cumsum([len(part) for part in names])[:-1]
+        check_classes_repeat(len(classes), len(indices), what=f"{path}: y")
         split_indices = zip(parts.items(), np.split(indices, ends), strict=True)
         return {split: part._replace(y=y) for (split, part), y in split_indices}, classes
     targets = [part.y for part in parts.values()]
@@ -282,6 +290,11 @@ def _npz_classes(parts: dict[str, Part], path: Path) -> tuple[dict[str, Part], t
             f"{path}: y holds {highest}, but labels must be class indices 0, 1, 2 and so on: "
             "number them with np.unique(y, return_inverse=True)"
         )
+    train = parts["train"].y
+    if not is_soft(train):
+        distinct = len(np.unique(train))
+        check_classes_repeat(distinct, len(train), what=f"{path}: y")
+        warn_of_numbers((), distinct, len(train), what=f"{path}: y")
     stored = {split: part._replace(y=as_targets(part.y, "classes")) for split, part in parts.items()}
     return stored, tuple(map(str, range(num_classes)))
 
@@ -346,6 +359,9 @@ def _dataset(
             parts[split], train = train.rows(held), train.rows(kept)
             fraction = 1 / 9  # of what is left: a tenth of all rows
     splits = [train, parts["val"], parts["test"]]
+    if targets == "classes" and not is_soft(train.y):
+        indices = {"train": train.y, "validation": parts["val"].y, "test": parts["test"].y}
+        warn_of_untrained(indices, classes, what=str(path))
     x_train, x_val, x_test = _narrowed([part.x for part in splits], what=f"{path}: x")
     y_train, y_val, y_test = [part.y for part in splits]
     if targets == "numbers":

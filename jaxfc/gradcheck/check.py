@@ -107,7 +107,7 @@ def compare(
     >>> report.passed, report.rows[0].argument
     (True, 'x')
     """
-    check_number("seed", seed, low=0)
+    check_number("seed", seed, low=0, high=2**31 - 1)
     tolerances = (autodiff_tolerance, difference_tolerance)
     for option, value in zip(("step", "autodiff_tolerance", "difference_tolerance"), (step, *tolerances), strict=True):
         check_number(option, value, low=0, exclude="low")

@@ -29,7 +29,7 @@ def check_layers(seed: int = 0, only: Sequence[str] = ()) -> list[Row]:
     >>> [(row.function, row.argument, row.passed) for row in check_layers(only=["relu"])]
     [('relu', 'x', True)]
     """
-    check_number("seed", seed, low=0)
+    check_number("seed", seed, low=0, high=2**31 - 1)
     with jax.enable_x64(True):
         cases = _cases(seed)
     for name in only:

@@ -20,6 +20,8 @@ network may offer beside it, each with a default for those that do not:
 - `cost()`: a `Cost`, for memory estimates and plans;
 - `penalty(params)`: a term of the training loss, such as L2;
 - `dtype`: the type its inputs are handed over in (float32);
+- `num_layers`: how many layers a program spells out one after another, so that what would take minutes to compile
+  is refused (1);
 - `min_batch`: the least rows of a training batch (1; batchnorm needs 2);
 - `first_shape`: the shape of the weights that multiply the inputs, so that a population, whose members see
   the same batch, has them as one matrix;

@@ -96,6 +96,11 @@ class FCNet:
         return self.dims[:2]
 
     @property
+    def num_layers(self) -> int:
+        """The number of layers, each of which a program spells out."""
+        return len(self.dims) - 1
+
+    @property
     def min_batch(self) -> int:
         """The least rows of a training batch: of a single row, batchnorm leaves nothing."""
         return 2 if self.normalization == "batchnorm" and self.hidden_dims else 1

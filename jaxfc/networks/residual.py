@@ -91,6 +91,11 @@ class ResidualNet:
         return self.input_dim, self.width
 
     @property
+    def num_layers(self) -> int:
+        """The number of layers, each of which a program spells out."""
+        return 2 * self.depth + 2
+
+    @property
     def min_batch(self) -> int:
         """The least rows of a training batch: of a single row, batchnorm leaves nothing."""
         return 2 if self.normalization == "batchnorm" else 1

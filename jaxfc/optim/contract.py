@@ -187,8 +187,7 @@ def check_rule(rule: Any, params: Any, grads: Any, state: Any) -> None:
     Traceback (most recent call last):
     ValueError: the rule count must keep the form of its state: 'step' was int32[] and became float32[]
     """
-    if not callable(rule) or not callable(getattr(rule, "init", None)):
-        raise TypeError(f"{rule!r} is no update rule: it needs init(params, **hyper) and rule(params, grads, state)")
+    check_is_rule(rule)
     known = rule, *map(_form, (params, grads, state))
     if known in _CHECKED:  # a training of milliseconds is checked at its start, too
         return
@@ -201,6 +200,17 @@ def check_rule(rule: Any, params: Any, grads: Any, state: Any) -> None:
         if difference:
             raise ValueError(f"the rule {rule} must keep the form of {kind}: {difference}")
     _CHECKED.add(known)
+
+
+def check_is_rule(rule: Any) -> None:
+    """Raise a TypeError for what is no update rule, as far as can be told without parameters.
+
+    >>> check_is_rule(3)
+    Traceback (most recent call last):
+    TypeError: 3 is no update rule: it needs init(params, **hyper) and rule(params, grads, state)
+    """
+    if not callable(rule) or not callable(getattr(rule, "init", None)):
+        raise TypeError(f"{rule!r} is no update rule: it needs init(params, **hyper) and rule(params, grads, state)")
 
 
 _CHECKED: set[Any] = set()

@@ -16,9 +16,10 @@ from jaxfc.errors import unknown_name
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype, shapes
 from jaxfc.optim import UpdateRule, check_rule
-from jaxfc.search.spaces import Settings
+from jaxfc.search.spaces import Settings, check_count
 from jaxfc.tasks import Task
 from jaxfc.training.config import TrainConfig
+from jaxfc.training.needs import check_held
 from jaxfc.training.prepare import check_arguments
 from jaxfc.training.program import Best, Recipe
 from jaxfc.training.settings import RUN_NAMES, RunSettings
@@ -140,6 +141,7 @@ def blueprints(
     """
     if not settings:
         raise ValueError("trials=0: name at least one candidate")
+    check_count("trials", len(settings))
     if not isinstance(build, TrainConfig) and not callable(build):
         raise TypeError(f"build={build!r} must be a TrainConfig, or a function of a candidate's settings")
     made = []
@@ -154,6 +156,7 @@ def blueprints(
         else:
             net, task, rule, hyper = _built(build, mine)
         check_arguments(net, task, data, run, 1)
+        check_held(net, hyper)
         if num_rows < len(data.x_train):
             run.check(num_rows, getattr(net, "min_batch", 1))
         rule, hyper = run.averaged(rule, hyper)

@@ -10,7 +10,7 @@ from jaxfc.errors import unknown_name
 from jaxfc.search.candidates import check_names
 from jaxfc.search.methods import METHODS, Method
 from jaxfc.search.spaces import Settings, grid, parse, sample
-from jaxfc.training.config import TrainConfig, read_settings
+from jaxfc.training.config import TrainConfig, check_types, read_settings
 
 SEARCH = "search.json"
 DEFAULT_SPACES = {
@@ -96,6 +96,7 @@ class SearchConfig(SearchSettings):
         """
 
         def make(values: dict[str, Any]) -> SearchConfig:
+            check_types(SearchSettings, values)
             # A search that was begun before there was padding goes on without.
             return cls(**{"pad": False, **values, "train": TrainConfig.from_values(values["train"])})
 

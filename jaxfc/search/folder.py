@@ -7,6 +7,7 @@ and `report.html` with all of it.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxfc import metrics, plots
-from jaxfc.artifacts import folders
+from jaxfc.artifacts import checkpoint, folders
 from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.artifacts.predictor import Predictor
@@ -66,6 +67,7 @@ def search(
     data = runs.load_data(config.train)
     if config.ensemble < 1:
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
+    runs.check_copies(config.train)
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
     options["pad"] = config.pad
@@ -138,6 +140,26 @@ def _opened(out: Path | None, config: SearchConfig, resume: bool) -> Iterator[Pa
     with folders.begun(out, "search", FILES):
         write_atomically(out / SEARCH, config.to_json())
         yield out
+
+
+def fingerprint_of(folder: Path) -> str | None:
+    """The fingerprint of the data that the model in a folder was trained on, be it a run's or a search's.
+
+    None where no checkpoint is left, or one of version 0.1, which does not say.
+
+    >>> fingerprint_of(Path("absent")) is None
+    True
+    """
+    final = folder / FINAL / runs.CHECKPOINT
+    about = checkpoint.metadata(final if final.exists() else folder / runs.CHECKPOINT)
+    try:
+        if "run" in about:
+            found = json.loads(about["run"])["data"]["fingerprint"]
+        else:
+            found = json.loads(about["search"])["data"][-1]
+    except (ValueError, TypeError, LookupError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _print_best(found: SearchResult) -> None:

@@ -6,6 +6,7 @@ stopped costs nothing more.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -28,8 +29,11 @@ from jaxfc.search.storage import State, Storage
 from jaxfc.search.trials import SearchResult, Trial, ranked
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.identity import described_run
+from jaxfc.training.prepare import check_rows
 from jaxfc.training.program import NEVER
 from jaxfc.training.settings import RunSettings, weighted
+
+MOST_EPOCHS, PLAN_BYTES = 1000, 2**27  # of one program's call
 
 
 def run(
@@ -106,9 +110,9 @@ def carry_out(
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state)
 
-    stops = _stops(brackets, shared)
+    stops = _stops(brackets, shared, len(parts[0].rows))
     longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
-    patience = NEVER if shared.patience is None else shared.patience
+    patience = NEVER if shared.patience is None else min(shared.patience, NEVER)
     settings_of_lanes = {"settings": shared, "patience": patience, "longest": longest}
     with (
         Lanes(jax.local_devices(), max(cut.programs for cut in cuts), data, parts, **settings_of_lanes) as lanes,
@@ -167,6 +171,7 @@ def lay_out(
     if class_weight is None and isinstance(build, TrainConfig):
         class_weight = build.class_weights()
     data = weighted(data, class_weight)
+    check_rows(data)
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
     brackets = (method or Random()).brackets(len(settings), shared.epochs)
@@ -176,7 +181,7 @@ def lay_out(
     nets = forms(made, pad, steps, device.platform, chunk or NARROW)
     groups = group(made, nets, data, parts)
     num_val = len(data.x_val) if parts[0].held is None else len(parts[0].held)
-    beside = shared_bytes(data, groups, folds, keep, device)
+    beside = shared_bytes(data, groups, folds, min(keep, len(settings)), device)
     cuts = [chunking(g, num_val, len(g.places), device, chunk, beside) for g in groups]
     fingerprint = {
         "data": [data.name, *data.x_train.shape, data.fingerprint()],
@@ -231,12 +236,15 @@ def _trials(
     ]  # fmt: skip
 
 
-def _stops(brackets: Sequence[Bracket], shared: RunSettings) -> list[int]:
-    """The epochs at which candidates may stop."""
+def _stops(brackets: Sequence[Bracket], shared: RunSettings, num_rows: int) -> list[int]:
+    """The epochs at which candidates may stop; and some between, so that no program runs for hours."""
+    most = max(min(MOST_EPOCHS, PLAN_BYTES // (4 * num_rows)), 1)
     stops = {rung for bracket in brackets for rung in bracket.rungs}
     if shared.patience is not None:
         stops |= set(range(shared.patience, shared.epochs, shared.patience))
-    return sorted(stops)
+    rungs = [0, *sorted(stops)]
+    between = (range(a + most, b, most) for a, b in itertools.pairwise(rungs) if b - a > most)
+    return sorted(stops.union(*between))
 
 
 def _chunks(state: State, groups: Sequence[Group], cuts: Sequence[Chunking], stop: int) -> list[Chunk]:

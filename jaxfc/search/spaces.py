@@ -14,9 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from jaxfc.errors import check_number, unknown_name
+from jaxfc.errors import check_number, shortened, unknown_name
 
 Settings = dict[str, Any]
+MOST_CANDIDATES = 100_000
 
 
 @runtime_checkable
@@ -94,6 +95,11 @@ class Integers:
             if not isinstance(bound, int):
                 raise TypeError(f"integers:{self.low}:{self.high}: {bound!r} must be an integer")
         _check_bounds("integers", self.low, self.high)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.high - self.low + 1
 
     @property
     def options(self) -> tuple[int, ...]:
@@ -192,7 +198,10 @@ def linspace(low: float | int, high: float | int, count: int) -> Choice:
 
 
 def _points(kind: str, space: LogUniform | Uniform, count: int) -> Choice:
+    if not isinstance(count, int):
+        raise TypeError(f"{kind}: a count of {count!r} must be an integer")
     check_number(f"{kind}'s count", count, low=2)
+    check_count(f"{kind}'s count", count)
     return Choice(tuple(space.at(i / (count - 1)) for i in range(count)))
 
 
@@ -213,6 +222,7 @@ def sample(spaces: Mapping[str, Space], trials: int, *, seed: int = 0, first: in
     """
     if trials < 1:
         raise ValueError(f"trials={trials} must be at least 1")
+    check_count("trials", trials)
     check_number("seed", seed, low=0)
     return [
         {name: space.at(_uniform(seed, number, name)) for name, space in spaces.items()}
@@ -234,11 +244,32 @@ def grid(spaces: Mapping[str, Space]) -> list[Settings]:
     {'learning_rate': 0.001, 'seed': 1}
     """
     for name, space in spaces.items():
-        if not hasattr(space, "options"):
+        if _count(space) is None:
             raise ValueError(f"{name}: a grid needs choice, integers, seeds, linspace or logspace, not {spell(space)}")
+    check_count("the grid's combinations", math.prod(map(_count, spaces.values())))
     return [
         dict(zip(spaces, values, strict=True)) for values in itertools.product(*(s.options for s in spaces.values()))
     ]
+
+
+def _count(space: Space) -> int | None:
+    """How many values a space has, of which it need not have a list; None where there is no end to them."""
+    if hasattr(space, "count"):
+        return space.count
+    return len(space.options) if hasattr(space, "options") else None
+
+
+def check_count(what: str, count: int) -> None:
+    """Raise a ValueError for more candidates than a search can lay out.
+
+    >>> check_count("trials", 10**9)
+    Traceback (most recent call last):
+    ValueError: trials=1000000000: a search has at most 100000 candidates; try fewer
+    """
+    if count > MOST_CANDIDATES:
+        raise ValueError(
+            f"{what}={shortened(str(count))}: a search has at most {MOST_CANDIDATES} candidates; try fewer"
+        )
 
 
 def _check_bounds(kind: str, low: float | int, high: float | int) -> None:

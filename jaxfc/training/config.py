@@ -2,17 +2,18 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxfc.data import Dataset
-from jaxfc.errors import FormatError, check_number, unknown_name
+from jaxfc.errors import FormatError, check_number, shortened, unknown_name
 from jaxfc.networks import FCNet, Network, ResidualNet
 from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, rule
 from jaxfc.tasks import Classification, Multilabel, Regression, Task
-from jaxfc.training.settings import RUN_NAMES, RunSettings
+from jaxfc.training.settings import MOST_STEPS, RUN_NAMES, RunSettings
 
 LOSSES = {
     "classification": ("softmax", "hinge"),
@@ -139,6 +140,8 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         >>> TrainConfig(hidden=(32,)).net(load("digits")).dims
         (64, 32, 10)
         """
+        if not isinstance(self.hidden, tuple | list):
+            raise TypeError(f"hidden={self.hidden!r} must be a tuple of widths; as a space, write choice:64,128x64")
         outputs = self.problem().num_outputs(data)
         shared = {
             name: getattr(self, name)
@@ -169,8 +172,8 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         for name, value in hyper.items():
             if name not in chosen.hyper:
                 raise ValueError(f"{name}={value}: {chosen.name} has none; it has {', '.join(chosen.hyper)}")
-        check_number("warmup_epochs", self.warmup_epochs, low=0)
         steps_per_epoch = max(num_rows // max(self.batch_size, 1), 1)
+        check_number("warmup_epochs", self.warmup_epochs, low=0, high=MOST_STEPS / steps_per_epoch)
         hyper["schedule"] = Schedule(
             warmup_steps=round(self.warmup_epochs * steps_per_epoch),
             total_steps=max(self.epochs, 1) * steps_per_epoch,
@@ -180,7 +183,7 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         scheduled: UpdateRule = Scheduled(chosen, self.schedule)
         if self.clip_norm is None:
             return scheduled, hyper
-        check_number("clip_norm", self.clip_norm, low=0, exclude="low")
+        check_number("clip_norm", self.clip_norm, low=0, high=1e38, exclude="low")
         return Clipped(scheduled), hyper | {"max_norm": self.clip_norm}
 
     def build(self, data: Dataset, num_rows: int) -> tuple[Network, Task, UpdateRule, dict[str, Any]]:
@@ -208,12 +211,14 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         weights = {}
         for each in self.class_weight:
             name, _, weight = each.rpartition("=")
+            if name in weights:
+                raise ValueError(f"class_weight names {shortened(name)!r} twice: name each class once")
             try:
                 weights[name] = float(weight)
             except ValueError:
                 name = ""
             if not name:
-                raise ValueError(f"class_weight {each!r}: write balanced, or NAME=WEIGHT for each class")
+                raise ValueError(f"class_weight {shortened(each)!r}: write balanced, or NAME=WEIGHT for each class")
         return weights
 
     def to_json(self) -> str:
@@ -233,9 +238,12 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> "TrainConfig":
         """Make the settings of what JSON has of them; version 0.1's `mirror` is now an augmentation."""
+        if not isinstance(values, dict):
+            raise TypeError(f"no settings by name, but a {type(values).__name__}")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         if values.pop("mirror", False):
             values["augment"] = ("mirror",)
+        check_types(cls, values)
         return cls(**values)
 
     def differences(self, other: "TrainConfig") -> list[str]:
@@ -263,5 +271,30 @@ def read_settings(path: Path, make: Callable[[dict[str, Any]], Any], *, of: str)
         raise FileNotFoundError(f"{path}: no such file; expected the folder of a {of}")
     try:
         return make(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FormatError(f"{path} holds no settings of a {of} ({error}): restore it from a copy") from error
+
+
+def check_types(settings: type, values: Mapping[str, Any]) -> None:
+    """Raise a TypeError for a value from JSON that is of another type than the setting of that name.
+
+    >>> check_types(TrainConfig, {"epochs": "5"})
+    Traceback (most recent call last):
+    TypeError: epochs is '5'
+    """
+    for field in dataclasses.fields(settings):
+        if field.name in values and not _fits(values[field.name], field.type):
+            raise TypeError(f"{field.name} is {shortened(repr(values[field.name]))}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value from JSON is of the type that a setting has."""
+    if kind is Any:
+        return True
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(each, typing.get_args(kind)[0]) for each in value)
+    if typing.get_args(kind):
+        return any(_fits(value, each) for each in typing.get_args(kind))
+    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))

@@ -192,7 +192,7 @@ def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
     plan = PLANS[settings.sampling]
     plans = [plan(rows, settings.batch_size, seed=settings.order, epoch=first + i) for i in range(count)]
     plans += plans[-1:] * (group - count)  # one shape, and so one program, for all of a run
-    patience = NEVER if settings.patience is None else settings.patience
+    patience = NEVER if settings.patience is None else min(settings.patience, NEVER)
     numbers = map(np.int32, (first, count, patience))
     progress, losses, measures = train_program(recipe, net, task, run.progress, data, np.stack(plans), *numbers)
     losses, measures, failed_at, steps = jax.device_get((losses, measures, progress.failed_at, progress.state.step))

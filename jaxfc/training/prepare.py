@@ -17,9 +17,11 @@ from jaxfc.networks import Network, check_network
 from jaxfc.networks.contract import cost
 from jaxfc.optim import UpdateRule, extended
 from jaxfc.optim import rule as rule_named
+from jaxfc.optim.contract import check_is_rule
 from jaxfc.tasks import Task, check_task, task_for
 from jaxfc.training.ahead import compiled_ahead, progress_like
 from jaxfc.training.identity import check_same, identity
+from jaxfc.training.needs import check_needs, check_network_needs
 from jaxfc.training.program import DeviceData, Progress, Recipe
 from jaxfc.training.result import Histories
 from jaxfc.training.settings import RunSettings, weighted
@@ -110,7 +112,9 @@ def prepare(
     task = task_for(data) if task is None else task
     check_arguments(net, task, data, settings, train_sample)
     data = weighted(data, class_weight)
+    check_is_rule(rule)
     rule, hyper = settings.averaged(rule, hyper or {})
+    check_needs(net, rule, hyper, settings, data)
     recipe = Recipe(rule, settings.augmentations(data), settings.accumulate)
     task = task.fitted(data.y_train, data.weights("train"))
     checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -147,6 +151,9 @@ def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettin
     check_number("train_sample", train_sample, low=1)
     settings.check(len(data.x_train), getattr(net, "min_batch", 1))
     settings.augmentations(data)
+    if not isinstance(net, Network):
+        raise TypeError(f"{type(net).__name__} is no network: decorate its class with jaxfc.network")
+    check_network_needs(net)
     check_network(net)
     if net.input_dim != data.num_features:
         raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}")
@@ -211,6 +218,16 @@ def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) ->
     return x, as_device_rows(y, what=f"{data.name}: y_{split}", names=data.target_names, **how)
 
 
+def check_rows(data: Dataset) -> None:
+    """Raise a ValueError unless a device's numbers can hold what is trained on.
+
+    >>> from jaxfc import load
+    >>> check_rows(load("digits"))
+    """
+    for split in ("train", "val"):
+        rows_on_device(data, split)
+
+
 def _load(path: Path, like: Progress, who: dict[str, Any], *, extend: bool) -> Training:
     tensors, metadata = files.read(path, kind=CHECKPOINT_KIND)
     if "run" not in metadata:
@@ -236,5 +253,5 @@ def _epochs_per_program(net: Network, epochs: int, iterations: int, batch_size: 
     A divisor, so that a run is saved at epochs that do not depend on where it was resumed.
     """
     flops = 3 * batch_size * iterations * cost(net).flops
-    limit = min(AT_ONCE / max(flops, 1), 5000 / iterations)
-    return max(n for n in range(1, epochs + 1) if epochs % n == 0 and n <= max(limit, 1))
+    limit = min(AT_ONCE / max(flops, 1), 5000 / iterations, epochs)
+    return max(n for n in range(1, int(max(limit, 1)) + 1) if epochs % n == 0)

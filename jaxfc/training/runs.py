@@ -20,12 +20,13 @@ import numpy as np
 from jaxfc import plots
 from jaxfc.artifacts import checkpoint, folders
 from jaxfc.artifacts.files import write_atomically
-from jaxfc.artifacts.predictor import Predictor
+from jaxfc.artifacts.predictor import MOST_COPIES, Predictor
 from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import carry_out
-from jaxfc.training.prepare import check_arguments, prepare
+from jaxfc.training.needs import check_needs
+from jaxfc.training.prepare import check_arguments, check_rows, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 
@@ -171,9 +172,18 @@ def check(config: TrainConfig, data: Dataset) -> None:
     net, task, rule, hyper = config.build(data, len(data.x_train))
     check_arguments(net, task, data, config.settings)
     weighted(data, config.class_weights())
+    check_needs(net, *config.settings.averaged(rule, hyper), config.settings, data)
     rule.init([], **hyper)
+    check_rows(data)
+    check_copies(config)
+
+
+def check_copies(config: TrainConfig) -> None:
+    """Raise a ValueError unless a model can be measured on so many augmented copies of each row."""
     if config.tta < 0 or (config.tta and not config.augment):
         raise ValueError(f"tta={config.tta} averages over augmented copies: name --augment, or leave --tta out")
+    if config.tta > MOST_COPIES:
+        raise ValueError(f"tta={config.tta} must be at most {MOST_COPIES}")
 
 
 def load_data(config: TrainConfig) -> Dataset:

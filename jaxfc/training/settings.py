@@ -6,8 +6,10 @@ from typing import Any
 
 from jaxfc.data import PLANS, Dataset, check_batch, with_class_weights
 from jaxfc.data import augment as augmentations
-from jaxfc.errors import check_number, unknown_name
+from jaxfc.errors import check_number, shortened, unknown_name
 from jaxfc.optim import Averaged, UpdateRule
+
+MOST_STEPS = 2**31 - 1  # steps are counted in 32 bits, and so are seeds
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,16 @@ class RunSettings:
             least = 0 if name in ("seed", "order_seed") else 1
             if value is not None and value < least:
                 raise ValueError(f"{name}={value} must be at least {least}")
+            if value is not None and name.endswith("seed") and value > MOST_STEPS:
+                raise ValueError(f"{name}={shortened(str(value))} must be at most {MOST_STEPS}: seeds have 31 bits")
         if self.ema_decay is not None:
             check_number("ema_decay", self.ema_decay, low=0, high=1, exclude="high")
-        check_batch(num_rows, self.batch_size)
+        iterations = check_batch(num_rows, self.batch_size)
+        if self.epochs * iterations > MOST_STEPS:
+            raise ValueError(
+                f"epochs={shortened(str(self.epochs))} of {iterations} iterations are more steps than {MOST_STEPS}, "
+                f"which are counted: at most {MOST_STEPS // iterations}"
+            )
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate={self.accumulate} must divide batch_size={self.batch_size}")
         if self.batch_size // self.accumulate < min_batch:
