@@ -6,6 +6,7 @@ import jax
 import pytest
 from searches import CONFIG, digits
 
+from jaxfc.data import memory
 from jaxfc.search import chunks, loop
 
 CPU = jax.devices("cpu")[0]
@@ -72,13 +73,13 @@ def test_parts_of_a_batch_take_a_parts_activations(data):
     ids=["version 2", "version 1"],
 )
 def test_a_control_group_may_allow_less_than_the_machine_has(tmp_path, monkeypatch, limit, used):
-    assert chunks._control_group(tmp_path) == []
+    assert memory._control_group(tmp_path) == []
     (tmp_path / "memory").mkdir()
     (tmp_path / limit).write_text("3000\n")
     (tmp_path / used).write_text("1000\n")
-    assert chunks._control_group(tmp_path) == [2000]
+    assert memory._control_group(tmp_path) == [2000]
     with monkeypatch.context() as patch:
-        patch.setattr(chunks, "_control_group", lambda: [2000])
-        assert chunks.free_bytes(CPU) == 2000
+        patch.setattr(memory, "_control_group", lambda: [2000])
+        assert memory.free_bytes(CPU) == 2000
     (tmp_path / limit).write_text("max\n")
-    assert chunks._control_group(tmp_path) == []
+    assert memory._control_group(tmp_path) == []

@@ -7,13 +7,13 @@ many members gains little over one of a few; there, one runs on each core.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxfc.data import Dataset
+from jaxfc.data.memory import free_bytes
 from jaxfc.networks.contract import cost
 from jaxfc.objective import ROWS
 from jaxfc.search.candidates import Group
@@ -60,30 +60,6 @@ def member_bytes(group: Group, num_val: int) -> int:
 
 def _bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def free_bytes(device: jax.Device) -> int:
-    """The memory that is free on a device; on a CPU, to this process, whose control group may allow it less."""
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    import psutil
-
-    return min([psutil.virtual_memory().available, *_control_group()])
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """What is left to this process's control group, of version 2 or 1; nothing where there is no limit."""
-    left = []
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            left.append(int((root / limit).read_text()) - int((root / used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return left
 
 
 def shared_bytes(data: Dataset, groups: Sequence[Group], folds: int, keep: int, device: jax.Device) -> int:

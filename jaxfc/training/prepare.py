@@ -23,6 +23,7 @@ from jaxfc.training.identity import check_same, identity
 from jaxfc.training.program import DeviceData, Progress, Recipe
 from jaxfc.training.result import Histories
 from jaxfc.training.settings import RunSettings, weighted
+from jaxfc.training.streaming import Stream, streams
 
 CHECKPOINT_KIND = "jaxfc checkpoint"
 AT_ONCE = 2e10  # operations, about a tenth of a second, that one program takes on
@@ -59,6 +60,7 @@ class Prepared(NamedTuple):
         checkpoint: the file to keep it in.
         who: the run's identity, for that file.
         compilation: the program's, if there is one; to be waited for.
+        stream: the rows that stay on the host, if they do.
 
     >>> from jaxfc import FCNet, load
     >>> prepare(FCNet(64, (8,), 10), "adam", load("digits"), RunSettings(epochs=5)).group
@@ -76,6 +78,7 @@ class Prepared(NamedTuple):
     checkpoint: Path | None
     who: dict[str, Any]
     compilation: Future | None
+    stream: Stream | None = None
 
 
 def prepare(
@@ -92,6 +95,7 @@ def prepare(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     extend: bool = False,
+    stream: bool | None = None,
 ) -> Prepared:
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
@@ -117,7 +121,12 @@ def prepare(
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} exists: pass resume=True to go on from it, or name another file")
 
-    rows = _host_data(data, settings, train_sample)
+    rows, streamed = _host_data(data, settings, train_sample), None
+    if streams(data, stream):
+        streamed, rows = Stream.of(rows, settings.batch_size)
+        group = 1
+    else:
+        rows = rows._replace(x=np.asarray(rows.x), x_val=np.asarray(rows.x_val))
     who = identity(net, task, rule, hyper, settings, data) if checkpoint else {}
     epochs, iterations = settings.epochs, len(data.x_train) // settings.batch_size
     run = None
@@ -126,8 +135,9 @@ def prepare(
         run = _extended(run, epochs, iterations) if extend else run
     group = group or _epochs_per_program(net, epochs, iterations, settings.batch_size)
     plans = (group, iterations, settings.batch_size)
-    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans)
-    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation)
+    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed)
+    rows = rows if streamed is None else streamed.beside(rows)
+    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, streamed)
 
 
 def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000) -> None:
