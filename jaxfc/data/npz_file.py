@@ -7,13 +7,19 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jaxfc.data.arrays import check_real, narrowed_exactly
+from jaxfc.data.arrays import Array, check_real, narrowed_exactly
 from jaxfc.data.checks import check_inputs
+from jaxfc.data.file_rows import FileRows
+from jaxfc.data.mapped import is_large, map_npy, map_npz, npz_bytes
 from jaxfc.errors import FormatError
 
+INPUTS = ("x", "x_val", "x_test")
 
-def read_npz(path: Path, *, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, np.ndarray]:
-    """Read the named arrays of a `.npz` file.
+
+def read_npz(
+    path: Path, *, required: Iterable[str], optional: Iterable[str] = (), stream: bool | None = None
+) -> dict[str, np.ndarray]:
+    """Read the named arrays of a `.npz` file; inputs are memory-mapped if `stream` says so, or they are large.
 
     Raises:
         FormatError: not a `.npz` file, a corrupted one, one of Python objects, or one that lacks an array.
@@ -32,11 +38,16 @@ def read_npz(path: Path, *, required: Iterable[str], optional: Iterable[str] = (
         missing = [name for name in required if name not in arrays]
         if missing:
             raise FormatError(f"{path} lacks the array {missing[0]!r}; it holds: {', '.join(arrays) or 'nothing'}")
-        return {name: _member(arrays, name, path) for name in (*required, *optional) if name in arrays}
+        mapped = INPUTS if is_large(sum(npz_bytes(path, name) for name in INPUTS), stream) else ()
+        return {
+            name: map_npz(path, name) if name in mapped else _member(arrays, name, path)
+            for name in (*required, *optional)
+            if name in arrays
+        }
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """Read the array in a `.npy` file.
+def read_npy(path: Path, *, stream: bool | None = None) -> np.ndarray:
+    """Read the array in a `.npy` file, or memory-map it if `stream` says so, or it is large.
 
     Raises:
         FormatError: not a `.npy` file, a corrupted one, or one of Python objects.
@@ -48,6 +59,8 @@ def read_npy(path: Path) -> np.ndarray:
     ...     read_npy(Path(folder, "x.npy"))
     array([1, 2])
     """
+    if is_large(path.stat().st_size, stream):
+        return map_npy(path)
     with path.open("rb") as file:
         x = _open(file, path)
     if not isinstance(x, np.ndarray):
@@ -55,8 +68,37 @@ def read_npy(path: Path) -> np.ndarray:
     return x
 
 
-def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) -> np.ndarray:
+def read_beside(
+    path: Path, *, required: Iterable[str], optional: Iterable[str] = (), stream: bool | None = None
+) -> dict[str, np.ndarray]:
+    """Read arrays that have files of their own: `x` is `NAME.npy`, and `y` beside it `NAME.y.npy`, and so on.
+
+    Raises:
+        FormatError: as `read_npy`, or a required array has no file.
+        FileNotFoundError: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder, "points.npy"), np.eye(2))
+    ...     np.save(Path(folder, "points.y.npy"), np.array([0, 1]))
+    ...     sorted(read_beside(Path(folder, "points.npy"), required=("x", "y"), optional=("x_val",)))
+    ['x', 'y']
+    """
+    files = {name: path if name == "x" else path.with_suffix(f".{name}.npy") for name in (*required, *optional)}
+    there = {name: file for name, file in files.items() if file.is_file()}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    missing = next((name for name in required if name not in there), None)
+    if missing is not None:
+        raise FormatError(f"{path} has no array {missing!r} beside it: put it into {files[missing]}")
+    large = is_large(sum(there[name].stat().st_size for name in INPUTS if name in there), stream)
+    return {name: read_npy(file, stream=large and name in INPUTS) for name, file in there.items()}
+
+
+def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) -> Array:
     """Return `x` as `(rows, features)`: uint8 as it is, what float32 holds exactly as float32, the rest as float64.
+
+    An array that is memory-mapped stays in its file.
 
     Raises:
         ValueError: not numbers, not finite (in float32), no rows, fewer than 2 axes or a wrong number of features.
@@ -65,7 +107,9 @@ def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) ->
     'float32'
     """
     check_real(x, what=f"{what}: x")
-    if x.ndim > 2:
+    if isinstance(x, np.memmap) and x.ndim >= 2:
+        x = FileRows(x)
+    elif x.ndim > 2:
         x = x.reshape(len(x), math.prod(x.shape[1:]))
     check_inputs(x, what=what, features=num_features)
     if x.dtype == np.uint8:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxfc.artifacts import checkpoint as files
 from jaxfc.data import Dataset, as_device_rows
+from jaxfc.data.mapped import resident
 from jaxfc.errors import FormatError, check_number
 from jaxfc.networks import Network, check_network
 from jaxfc.networks.contract import cost
@@ -126,7 +127,7 @@ def prepare(
         streamed, rows = Stream.of(rows, settings.batch_size)
         group = 1
     else:
-        rows = rows._replace(x=np.asarray(rows.x), x_val=np.asarray(rows.x_val))
+        rows = rows._replace(x=resident(rows.x), x_val=resident(rows.x_val))
     who = identity(net, task, rule, hyper, settings, data) if checkpoint else {}
     epochs, iterations = settings.epochs, len(data.x_train) // settings.batch_size
     run = None

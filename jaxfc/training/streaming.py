@@ -72,7 +72,7 @@ def window_length(iterations: int, batch_bytes: int) -> int:
     iteration: its program would be another one than that of an epoch, a loop that is none.
 
     >>> [window_length(*each) for each in ((96, 1), (96, 2**22), (97, 2**22), (7, 2**25), (1, 1))]
-    [24, 8, 8, 4, 1]
+    [24, 8, 7, 4, 1]
     """
     most = max(min(WINDOW_BYTES // batch_bytes, -(-iterations // 4)), 2)
     fit = (n for n in range(most, most // 2, -1) if n > 1 and iterations % n == 0)
