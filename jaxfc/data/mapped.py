@@ -5,8 +5,9 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import DTypeLike
@@ -47,7 +48,7 @@ def spilled(shape: tuple[int, ...], dtype: DTypeLike, *, fortran: bool = False) 
         return np.memmap(file, dtype, "r+", shape=shape, order="F" if fortran else "C")
 
 
-def _reserve(file: BinaryIO, size: int) -> None:
+def _reserve(file: Any, size: int) -> None:
     """Take room on the disk now: to write to a map for which there is none ends the process."""
     if hasattr(os, "posix_fallocate"):
         try:
@@ -138,7 +139,7 @@ def resident(x: np.ndarray | FileRows) -> np.ndarray:
     return np.asarray(x)
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(file: BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -149,14 +150,14 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     return shape, fortran, dtype
 
 
-def _mapped(path: Path, file: BinaryIO) -> np.memmap:
+def _mapped(path: Path, file: BufferedIOBase) -> np.memmap:
     shape, fortran, dtype = _header(file)
     if 0 in shape:
         raise ValueError(f"an array of shape {shape} is empty")
     return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
-def _unpacked(member: BinaryIO) -> np.memmap:
+def _unpacked(member: BufferedIOBase) -> np.memmap:
     shape, fortran, dtype = _header(member)
     x = spilled(shape, dtype, fortran=fortran)
     flat = x.reshape(-1, order="F" if fortran else "C").view(np.uint8)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from jaxfc.console import interrupts, progress_bar
-from jaxfc.data import Dataset
+from jaxfc.data import Dataset, FileRows
 from jaxfc.data.mapped import resident
 from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
 from jaxfc.search.chunks import NARROW, Chunking, chunking, shared_bytes
@@ -167,8 +167,10 @@ def lay_out(
     shared = _shared(build, options)
     if class_weight is None and isinstance(build, TrainConfig):
         class_weight = build.class_weights()
-    # Its candidates read the rows side by side, which therefore have to be in memory.
-    data = weighted(replace(data, x_train=resident(data.x_train), x_val=resident(data.x_val)), class_weight)
+    if isinstance(data.x_train, FileRows) or isinstance(data.x_val, FileRows):
+        # Populations read the rows side by side, each where it stands.
+        data = replace(data, x_train=resident(data.x_train), x_val=resident(data.x_val))
+    data = weighted(data, class_weight)
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
     brackets = (method or Random()).brackets(len(settings), shared.epochs)

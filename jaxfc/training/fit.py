@@ -141,7 +141,8 @@ def carry_out(
     task, settings, checkpoint = prepared.task, prepared.settings, prepared.checkpoint
     on_device = placed(prepared.rows, settings)
     if verbose and prepared.stream is not None:
-        print(prepared.stream, flush=True)
+        with to_whoever_listens():
+            print(prepared.stream, flush=True)
     run = prepared.run
     if run is None:
         run = _start(prepared, on_device)

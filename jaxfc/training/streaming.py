@@ -152,9 +152,10 @@ class Stream:
         weights: their weights, or None.
         x_val: the validation rows' inputs where they stay on the host too, else None.
         batch_size: rows in a batch.
+        iterations: batches in an epoch.
 
     >>> x, y = np.ones((100, 4), np.float32), np.zeros(100, np.int32)
-    >>> stream = Stream(x, y, None, None, batch_size=10)
+    >>> stream = Stream(x, y, None, None, batch_size=10, iterations=10)
     >>> stream.window, str(stream)
     (2, 'streaming: 5 windows of at most 2 batches in an epoch, 320 bytes each')
     """
@@ -164,6 +165,7 @@ class Stream:
     weights: np.ndarray | None
     x_val: Any
     batch_size: int
+    iterations: int
 
     @classmethod
     def of(cls, rows: DeviceData, batch_size: int) -> tuple["Stream", DeviceData]:
@@ -185,17 +187,13 @@ class Stream:
             sample=np.arange(len(sample), dtype=np.int32),
         )
         much = rows.x_val.nbytes > VAL_BYTES and len(rows.x_val) > ROWS
-        stream = cls(rows.x, rows.y, rows.weights, rows.x_val if much else None, batch_size)
+        iterations = len(rows.x) // batch_size
+        stream = cls(rows.x, rows.y, rows.weights, rows.x_val if much else None, batch_size, iterations)
         return stream, measured if much else measured._replace(x_val=np.asarray(rows.x_val))
 
     def beside(self, rows: DeviceData) -> DeviceData:
         """What goes to the device, of what is measured on."""
         return rows if self.x_val is None else rows._replace(x_val=None)
-
-    @property
-    def iterations(self) -> int:
-        """Iterations in an epoch."""
-        return len(self.x) // self.batch_size
 
     @property
     def window(self) -> int:
