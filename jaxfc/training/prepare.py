@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxfc.artifacts import checkpoint as files
 from jaxfc.data import Dataset, as_device_rows
+from jaxfc.data.arrays import Array
 from jaxfc.data.mapped import resident
 from jaxfc.errors import FormatError, check_number
 from jaxfc.networks import Network, check_network
@@ -209,7 +210,7 @@ def placed(rows: DeviceData, settings: RunSettings, device: Any = None) -> Devic
     return jax.device_put(rows._replace(key=jax.random.key(settings.order)), device)
 
 
-def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[Array, np.ndarray]:
     """Inputs and targets of a split, or of some of its rows, in the types that they have on a device.
 
     >>> from jaxfc import load
