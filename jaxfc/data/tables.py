@@ -14,7 +14,7 @@ from jaxfc.data.checks import check_examples, is_soft
 from jaxfc.data.csv_file import Column, Table
 from jaxfc.data.dataset import Dataset
 from jaxfc.data.normalizer import standardized
-from jaxfc.data.npz_file import as_features, read_npy
+from jaxfc.data.npz_file import as_features
 from jaxfc.data.readers import ARRAYS, TABLES, check_suffix, column_names, is_csv, read_arrays, read_table
 from jaxfc.data.split import held_out_rows
 from jaxfc.errors import FormatError, unknown_name
@@ -137,13 +137,11 @@ def read_features(
     array([[1., 2.]], dtype=float32)
     """
     path = Path(path)
-    suffix = check_suffix(path)
-    if suffix in TABLES:
+    if check_suffix(path) in TABLES:
         table = read_table(path, with_label=False, features=feature_names)
         _check_columns(table.features, num_features, path, "without a label column")
         return narrowed_exactly(table.x, what=f"{path}: x")
-    x = read_npy(path) if suffix == ".npy" else read_npz(path, required=("x",))["x"]
-    return as_features(x, what=str(path), num_features=num_features)
+    return as_features(read_arrays(path, required=("x",))["x"], what=str(path), num_features=num_features)
 
 
 def read_examples(
