@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from jaxfc.artifacts import checkpoint
-from jaxfc.data import Dataset, Normalizer, as_device_rows, augment, check_inputs
+from jaxfc.data import Dataset, FileRows, Normalizer, as_device_rows, augment, check_inputs
 from jaxfc.description import describe, restore
 from jaxfc.errors import FormatError, PrecisionError, unknown_name
 from jaxfc.networks import NETWORKS, Network, apply
@@ -23,7 +23,7 @@ from jaxfc.tasks import TASKS, Task
 
 MOST_COPIES = 1000  # of a row, over which predictions are averaged
 
-Rows = Num[np.ndarray, "rows features"]
+Rows = Num[np.ndarray | FileRows, "rows features"]
 
 
 class About(NamedTuple):
@@ -132,7 +132,7 @@ class Predictor:
         size = min(len(x), ROWS)
         parts = []
         for start in range(0, len(x), size):
-            chunk = x[start : start + size]
+            chunk = np.asarray(x[start : start + size])
             padded = np.pad(chunk, ((0, size - len(chunk)), (0, 0)))
             keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
             parts.append(sum(np.asarray(self._predictions(padded, key)) for key in keys) / len(keys))

@@ -21,7 +21,7 @@ def main(args: list[str] | None = None) -> None:
             _run(sys.argv[1:] if args is None else args)
     except DivergenceError as error:
         _fail(error, code=1)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         _fail(error, code=2)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):

@@ -38,6 +38,8 @@ class Train(Plain):
     """Go on with the run in --out, with the settings it was begun with."""
     extend: int | None = None
     """With --resume: go on to so many epochs in all, more than the run was planned for."""
+    stream: bool = False
+    """Leave rows in their file and read them part by part, as is done by itself where they do not fit into memory."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -51,7 +53,8 @@ class Train(Plain):
         from jaxfc.training import runs
 
         progress = None if self.progress else False
-        runs.train(self.config, self.out, resume=self.resume, extend=self.extend, progress=progress)
+        more = {"progress": progress, "stream": self.stream or None}
+        runs.train(self.config, self.out, resume=self.resume, extend=self.extend, **more)
 
 
 def _out(out: Path | None) -> Path:

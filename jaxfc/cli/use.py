@@ -14,6 +14,7 @@ from jaxfc.artifacts.ensemble import Ensemble, load_predictor
 from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.data import load, read_examples, read_features
+from jaxfc.data.readers import KNOWN
 from jaxfc.errors import FormatError, PrecisionError
 from jaxfc.memory import check_memory
 from jaxfc.search.folder import fingerprint_of
@@ -77,7 +78,7 @@ def _examples(
     split: str,
 ) -> tuple[str, np.ndarray, np.ndarray, np.ndarray | None]:
     about = model.about
-    if data and Path(data).suffix.lower() in (".npz", ".csv"):
+    if data and Path(data).suffix.lower() in KNOWN:
         like = {"num_features": model.net.input_dim, "feature_names": about.feature_names, "classes": about.classes}
         targets = {"targets": about.targets, "target_names": about.target_names}
         return data, *read_examples(Path(data), label=label, weights=weights, **like, **targets)

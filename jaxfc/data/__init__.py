@@ -8,6 +8,7 @@ from jaxfc.data.arrays import Labels, Rows, as_device_rows, as_stored, as_target
 from jaxfc.data.checks import TARGETS, check_examples, check_inputs, is_soft
 from jaxfc.data.class_weights import with_class_weights
 from jaxfc.data.dataset import SPLITS, Dataset
+from jaxfc.data.file_rows import FileRows
 from jaxfc.data.loaders import LOADERS, load
 from jaxfc.data.normalizer import Normalizer, centred, standardized
 from jaxfc.data.plans import PLANS, Plan, check_batch, replacement_plan, shuffled_plan
@@ -21,6 +22,7 @@ __all__ = [
     "TARGETS",
     "TASKS",
     "Dataset",
+    "FileRows",
     "Labels",
     "Normalizer",
     "Plan",

@@ -1,17 +1,22 @@
 """The element types of arrays: as a data set stores them, and as they go to a device."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Float32, Integer, Num
 
-Rows = Num[np.ndarray, "rows features"]
+from jaxfc.data.file_rows import FileRows, blocks, first_place
+
+Rows = Num[np.ndarray | FileRows, "rows features"]
 Labels = Integer[np.ndarray, " rows"]
 Indices = Integer[np.ndarray, " _"]
+Array = np.ndarray | FileRows
 
 # Rounding to float32 may blur a column by so much of its standard deviation.
 _MOST_BLUR = 0.01
 
 
-def as_stored(x: np.ndarray, *, what: str = "x") -> np.ndarray:
+def as_stored(x: Array, *, what: str = "x") -> Array:
     """Return numbers in a type that a data set stores: uint8, float32 or float64.
 
     These three stay as they are, without a copy, and bool becomes uint8. Other integers and float16 become
@@ -78,8 +83,8 @@ def as_weights(w: np.ndarray, num_rows: int, *, what: str = "weights") -> Float3
 
 
 def as_device_rows(
-    x: np.ndarray, *, what: str, wide: bool, names: tuple[str, ...] | None = None, learned: bool = True
-) -> np.ndarray:
+    x: Array, *, what: str, wide: bool, names: tuple[str, ...] | None = None, learned: bool = True
+) -> Array:
     """Return stored inputs or targets in the type that they have on a device.
 
     float64 stays where the device computes in it, and becomes float32 elsewhere; other types stay.
@@ -112,13 +117,13 @@ def as_device_rows(
     if column is not None:
         name = f" ({names[column]!r})" if names else ""
         raise ValueError(
-            f"{what}: values of column {column}{name}, such as {x.reshape(len(x), -1)[0, column]}, fall together in "
+            f"{what}: values of column {column}{name}, such as {np.asarray(x[:1]).ravel()[column]}, fall together in "
             'float32: subtract an offset, or compute in float64 with param_dtype="float64"'
         )
     return narrow
 
 
-def narrowed(x: Float[np.ndarray, "..."], *, what: str) -> np.ndarray:
+def narrowed(x: Float[Array, "..."], *, what: str) -> Array:
     """Return `x` as float32, or as it is where that would blur a column.
 
     Raises:
@@ -132,7 +137,7 @@ def narrowed(x: Float[np.ndarray, "..."], *, what: str) -> np.ndarray:
     return narrow if x.dtype == np.float32 or blurred_column(x) is None else x
 
 
-def narrowed_exactly(x: Float[np.ndarray, "..."], *, what: str) -> np.ndarray:
+def narrowed_exactly(x: Float[Array, "..."], *, what: str) -> Array:
     """Return `x` as float32 where it holds each value exactly, else as it is.
 
     Raises:
@@ -143,10 +148,10 @@ def narrowed_exactly(x: Float[np.ndarray, "..."], *, what: str) -> np.ndarray:
     ['float32', 'float64']
     """
     narrow = _as_float32(x, what=what)
-    return narrow if np.array_equal(narrow, x) else x
+    return narrow if all(map(np.array_equal, blocks(narrow), blocks(x))) else x
 
 
-def blurred_column(x: Float[np.ndarray, "..."]) -> int | None:
+def blurred_column(x: Float[Array, "..."]) -> int | None:
     """Return the first column that float32 cannot hold: rounding moves its values apart or together.
 
     That is one in which the rounding errors' standard deviation is above a hundredth of the values'.
@@ -155,15 +160,19 @@ def blurred_column(x: Float[np.ndarray, "..."]) -> int | None:
     >>> blurred_column(np.array([[0.1, 1.7e9], [0.2, 1.7e9 + 1]]))
     1
     """
-    columns = x.reshape(len(x), -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, columns.shape[1], 64):  # some at a time, to need little memory
-            block = columns[:, start : start + 64]
-            error = block - block.astype(np.float32)
-            blurred = np.flatnonzero(~(_deviation(error) <= _MOST_BLUR * _deviation(block)))
-            if len(blurred):
-                return start + int(blurred[0])
-    return None
+        first = np.asarray(x[:1]).reshape(1, -1)
+
+        def apart() -> Iterator[np.ndarray]:
+            """Numbers and their rounding errors, from the first row's on, so that a constant has no deviation."""
+            for block in blocks(x):
+                columns = block.reshape(len(block), -1)
+                yield np.stack([columns - first, _rounding(columns) - _rounding(first)])
+
+        mean = sum(each.sum(axis=1) for each in apart())[:, None] / len(x)
+        deviation, error = np.sqrt(sum(np.square(each - mean).sum(axis=1) for each in apart()) / len(x))
+    blurred = np.flatnonzero(~(error <= _MOST_BLUR * deviation))
+    return int(blurred[0]) if len(blurred) else None
 
 
 def check_real(x: np.ndarray, *, what: str) -> None:
@@ -178,14 +187,15 @@ def check_real(x: np.ndarray, *, what: str) -> None:
         raise ValueError(f"{what} has type {x.dtype}; features must be real numbers")
 
 
-def _deviation(x: np.ndarray) -> np.ndarray:
-    return (x - x[0]).std(axis=0)  # from the first row on, so that a constant has exactly none
+def _rounding(x: np.ndarray) -> np.ndarray:
+    return x - x.astype(np.float32)
 
 
-def _as_float32(x: np.ndarray, *, what: str) -> np.ndarray:
+def _as_float32(x: Array, *, what: str) -> Array:
     with np.errstate(over="ignore"):
         narrow = x.astype(np.float32, copy=False)
-    if x.dtype != np.float32 and not np.isfinite(narrow).all():
-        place = tuple(np.argwhere(~np.isfinite(narrow))[0].tolist())
-        raise ValueError(f"{what}[{', '.join(map(str, place))}] is {x[place]}, too large for float32: rescale it")
+    place = None if x.dtype == np.float32 else first_place(narrow, lambda block: ~np.isfinite(block))
+    if place is not None:
+        value = np.asarray(x[place[0] : place[0] + 1])[(0, *place[1:])]
+        raise ValueError(f"{what}[{', '.join(map(str, place))}] is {value}, too large for float32: rescale it")
     return narrow

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxfc.data.arrays import Array
+from jaxfc.data.file_rows import FileRows, first_place
 from jaxfc.errors import unknown_name
 
 
-def check_inputs(x: np.ndarray, *, what: str = "inputs", features: int | None = None) -> None:
+def check_inputs(x: Array, *, what: str = "inputs", features: int | None = None) -> None:
     """Raise unless `x` is finite `(rows, features)`, with at least one row.
 
     Raises:
@@ -22,13 +24,19 @@ def check_inputs(x: np.ndarray, *, what: str = "inputs", features: int | None = 
         raise ValueError(f"{what}: x has shape {x.shape}; it must be (rows, {features or 'features'})")
     if not len(x) or not x.shape[1]:
         raise ValueError(f"{what}: x has shape {x.shape}: there is nothing to train on or evaluate")
-    if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
-        row, column = np.argwhere(~np.isfinite(x))[0]
-        raise ValueError(f"{what}: x[{row}, {column}] is {x[row, column]}: remove or fill missing and infinite values")
+    if not np.issubdtype(x.dtype, np.floating) or getattr(x, "finite", False):
+        return
+    place = first_place(x, lambda block: ~np.isfinite(block))
+    if place is not None:
+        row, column = place
+        value = np.asarray(x[row : row + 1])[0, column]
+        raise ValueError(f"{what}: x[{row}, {column}] is {value}: remove or fill missing and infinite values")
+    if isinstance(x, FileRows):
+        x.finite = True  # of rows in a file it is not asked again
 
 
 def check_examples(
-    x: np.ndarray,
+    x: Array,
     y: np.ndarray | None,
     num_outputs: int,
     *,
@@ -76,7 +84,7 @@ def is_soft(y: np.ndarray) -> bool:
     return y.ndim == 2 and np.issubdtype(y.dtype, np.floating)
 
 
-def _check_classes(x: np.ndarray, y: np.ndarray, num_classes: int, what: str) -> None:
+def _check_classes(x: Array, y: np.ndarray, num_classes: int, what: str) -> None:
     if is_soft(y):
         _check_soft(x, y, num_classes, what)
         return
@@ -91,7 +99,7 @@ def _check_classes(x: np.ndarray, y: np.ndarray, num_classes: int, what: str) ->
         raise ValueError(f"{what}: y[{wrong[0]}] is {y[wrong[0]]}; labels must lie in [0, {num_classes})")
 
 
-def _check_soft(x: np.ndarray, y: np.ndarray, num_classes: int, what: str) -> None:
+def _check_soft(x: Array, y: np.ndarray, num_classes: int, what: str) -> None:
     _check_shape(x, y, (len(x), num_classes), what)
     _check_values(y, y >= 0, "is {}; a probability must be a number from 0 to 1", what)
     sums = y.sum(axis=1, dtype=np.float64)
@@ -100,14 +108,14 @@ def _check_soft(x: np.ndarray, y: np.ndarray, num_classes: int, what: str) -> No
         raise ValueError(f"{what}: y[{wrong[0]}] sums to {sums[wrong[0]]:g}; soft targets must sum to 1 in each row")
 
 
-def _check_labels(x: np.ndarray, y: np.ndarray, num_labels: int, what: str) -> None:
+def _check_labels(x: Array, y: np.ndarray, num_labels: int, what: str) -> None:
     if y.dtype.kind not in "buif":
         raise TypeError(f"{what}: y has type {y.dtype}; each label must be 0 or 1")
     _check_shape(x, y, (len(x), num_labels), what)
     _check_values(y, (y == 0) | (y == 1), "is {}; each label must be 0 or 1", what)
 
 
-def _check_numbers(x: np.ndarray, y: np.ndarray, num_outputs: int, what: str) -> None:
+def _check_numbers(x: Array, y: np.ndarray, num_outputs: int, what: str) -> None:
     if y.dtype.kind not in "uif":
         first = f", y[0] is {y.flat[0].item()!r}" if y.size else ""
         raise TypeError(
@@ -118,7 +126,7 @@ def _check_numbers(x: np.ndarray, y: np.ndarray, num_outputs: int, what: str) ->
     _check_values(y, np.isfinite(y), "is {}: remove or fill missing and infinite targets", what)
 
 
-def _check_shape(x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], what: str) -> None:
+def _check_shape(x: Array, y: np.ndarray, shape: tuple[int, ...], what: str) -> None:
     if y.shape != shape:
         raise ValueError(f"{what}: y has shape {y.shape} where x has shape {x.shape}; y must be {shape}")
 
@@ -129,7 +137,7 @@ def _check_values(y: np.ndarray, is_right: np.ndarray, message: str, what: str) 
         raise ValueError(f"{what}: y[{', '.join(map(str, place))}] {message.format(y[place])}")
 
 
-TARGETS: dict[str, Callable[[np.ndarray, np.ndarray, int, str], None]] = {
+TARGETS: dict[str, Callable[[Array, np.ndarray, int, str], None]] = {
     "classes": _check_classes,
     "labels": _check_labels,
     "numbers": _check_numbers,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxfc.data.arrays import as_weights
+from jaxfc.data.arrays import Array, as_weights
 from jaxfc.data.opening import check_room, file_size
 from jaxfc.errors import FormatError, listed, shortened, unknown_name
 from jaxfc.memory import in_units
@@ -27,23 +27,23 @@ class Table(NamedTuple):
 
     Args:
         features: the names of the feature columns.
-        x: `(rows, features)` float64, finite in float32 too.
+        x: `(rows, features)` of floats, which may be in a file; of a `.csv` float64, finite in float32 too.
         labels: the text in each label column, by its name, a row each; empty where no label was asked for.
         weights: the rows' weights, `(rows,)` float32, or None where none were asked for.
-        lines: the line of the file each row stands on.
+        lines: the line of the file each row stands on; of a file without lines, its number from 1.
 
     >>> Table(("a", "b"), np.ones((1, 2)), {"side": ["left"]}, None, [2]).features
     ('a', 'b')
     """
 
     features: tuple[str, ...]
-    x: np.ndarray
+    x: Array
     labels: dict[str, list[str]]
     weights: np.ndarray | None
     lines: Sequence[int]
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """The indices of the columns to read."""
 
     features: list[int]
@@ -88,7 +88,7 @@ def read_csv(
     values, lines, row_weights = array("d"), array("q"), array("d")
     with _reading(path) as reader, np.errstate(over="ignore"):
         names = _header(next(reader, []), path)
-        columns = _columns(names, label if with_label else (), features, weights, path)
+        columns = choose_columns(names, label if with_label else (), features, weights, path)
         labels = {names[i]: [] for i in columns.labels}
         for row in reader:
             if not row or (len(row) == 1 and not row[0].strip()):
@@ -179,13 +179,13 @@ def _header(row: list[str], path: Path) -> list[str]:
     return names
 
 
-def _columns(
+def choose_columns(
     names: list[str],
     label: Column | Sequence[Column] | None,
     features: Sequence[str] | None,
     weights: str | None,
     path: Path,
-) -> _Columns:
+) -> Columns:
     """Find the columns in the header, and check that none serves twice."""
     if weights is not None and weights not in names:
         raise unknown_name(f"weights column in {path}:", weights, names)
@@ -198,7 +198,7 @@ def _columns(
     twice, count = Counter(used).most_common(1)[0] if used else (None, 0)
     if count > 1:
         raise ValueError(f"{path}: column {names[twice]!r} is named twice, as a label or as weights: name another")
-    return _Columns(_feature_indices(places, labels, weights_index, features, path), labels, weights_index)
+    return Columns(_feature_indices(places, labels, weights_index, features, path), labels, weights_index)
 
 
 def _label_index(names: list[str], places: Mapping[str, int], label: Column, path: Path) -> int:

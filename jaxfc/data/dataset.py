@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxfc.data.arrays import Indices, Rows, as_stored, as_targets, as_weights
+from jaxfc.data.arrays import Array, Indices, Rows, as_stored, as_targets, as_weights
 from jaxfc.data.checks import TARGETS, check_examples
+from jaxfc.data.file_rows import FileRows, blocks
 from jaxfc.data.normalizer import Normalizer
 from jaxfc.errors import unknown_name
 
@@ -22,7 +23,8 @@ class Dataset:
     Args:
         name: what it is called in messages, and what `load` takes to load it again.
         x_train: training inputs, `(rows, features)`: uint8, float32 or float64. Bool becomes uint8; other
-            integers and float16 become float32 where it holds them exactly, else float64.
+            integers and float16 become float32 where it holds them exactly, else float64. Inputs of any split may
+            be `jaxfc.data.FileRows`, which stay in their file.
         y_train: their targets, of the kind that `targets` says.
         x_val: validation inputs.
         y_val: their targets.
@@ -56,11 +58,11 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: Array
     y_train: np.ndarray
-    x_val: np.ndarray
+    x_val: Array
     y_val: np.ndarray
-    x_test: np.ndarray | None
+    x_test: Array | None
     y_test: np.ndarray | None
     classes: tuple[str, ...]
     normalizer: Normalizer
@@ -133,7 +135,7 @@ class Dataset:
             return self.y_train.shape[1] if self.y_train.ndim > 1 else 1
         return len(self.classes)
 
-    def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, name: str) -> tuple[Array, np.ndarray]:
         """Return `(x, y)` of the split `"train"`, `"val"` or `"test"`.
 
         Raises:
@@ -219,8 +221,9 @@ class Dataset:
             if array is None:
                 digest.update(b"none")
                 continue
-            array = np.asarray(array)
+            array = array if isinstance(array, FileRows) else np.asarray(array)
             digest.update(repr((array.dtype.str, array.shape)).encode())
             # Bytes in a row are hashed where they lie: CIFAR-10 takes 150 MB.
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+            for block in blocks(array if array.ndim else array[None]):
+                digest.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
         return digest.hexdigest()[:16]

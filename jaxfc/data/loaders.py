@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from jaxfc.data import cifar10, digits, idx, tables
+from jaxfc.data import cifar10, digits, idx, readers, tables
 from jaxfc.data.dataset import Dataset
 from jaxfc.errors import unknown_name
 
@@ -22,11 +22,13 @@ def load(
     label: str | int | None = None,
     task: str = "classification",
     weights: str | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
-    """Load a data set by name, or a user's own `.npz` or `.csv` file by path.
+    """Load a data set by name, or a user's own file by path.
 
     Args:
-        name: `"digits"`, `"cifar10"`, `"mnist"`, `"fashion_mnist"`, or a path that ends in `.npz` or `.csv`.
+        name: `"digits"`, `"cifar10"`, `"mnist"`, `"fashion_mnist"`, or a path that ends in `.npz`, `.npy`,
+            `.csv`, `.parquet`, `.arrow` or `.feather`; see `docs/howto/own-data.md`.
         data_dir: the folder that holds a downloaded data set's files; by default the environment
             variable `JAXFC_DATA`, and failing that a cache into which they are downloaded once.
         label: the label column of a `.csv`, by name or index; by default the last. For the tasks
@@ -34,6 +36,8 @@ def load(
         task: what to learn from a file: `"classification"`, `"multilabel"` (labels of 0 and 1) or
             `"regression"` (numbers).
         weights: what holds the weights of a file's examples: a column of a `.csv`, an array of a `.npz`.
+        stream: leave a file's inputs where they are, and read rows when they are needed; by default where they
+            would take more than a quarter of the memory that is free. A `.csv` and what is downloaded is always read.
 
     Raises:
         ValueError: an unknown name or task, or contents that cannot be used.
@@ -47,10 +51,10 @@ def load(
     """
     if task not in tables.TASKS:
         raise unknown_name("task", task, tables.TASKS)
-    if Path(name).suffix.lower() in (".npz", ".csv"):
-        return tables.load(name, label=label, task=task, weights=weights)
+    if Path(name).suffix.lower() in readers.KNOWN:
+        return tables.load(name, label=label, task=task, weights=weights, stream=stream)
     if name not in LOADERS:
-        raise unknown_name("data set", name, [*LOADERS, "FILE.npz", "FILE.csv"])
+        raise unknown_name("data set", name, [*LOADERS, *(f"FILE{suffix}" for suffix in readers.KNOWN)])
     if task != "classification":
         raise ValueError(f"task={task!r} is for .npz and .csv files; {name} has classes: use task='classification'")
     if weights is not None:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Num
 
 from jaxfc.data.arrays import Rows, as_stored, blurred_column
+from jaxfc.data.file_rows import blocks
 
 
 class Normalizer(NamedTuple):
@@ -58,15 +59,17 @@ def standardized(x: Rows, *, per_feature: bool) -> Normalizer:
     x = as_stored(x)
     mean, dtype = _mean(x), _dtype(x)
     # Block by block: a float64 copy of all rows would take eight times the memory of uint8 ones.
-    blocks = np.array_split(x, len(x) // 4096 + 1)
-    variance = sum(np.square(block.astype(np.float64) - mean).sum(axis=0) for block in blocks) / len(x)
-    variance = np.where(x.min(axis=0) < x.max(axis=0), variance, 0)
+    first, varies, variance = np.asarray(x[:1]), False, 0
+    for block in blocks(x):
+        varies |= (block != first).any(axis=0)
+        variance += np.square(block.astype(np.float64) - mean).sum(axis=0)
+    variance = np.where(varies, variance / len(x), 0)
     deviation = np.sqrt(variance if per_feature else variance.mean())
     return Normalizer(mean.astype(dtype), dtype(1) / np.where(deviation > 0, deviation, 1).astype(dtype))
 
 
 def _mean(x: Rows) -> np.ndarray:
-    mean = x.mean(axis=0, dtype=np.float64)
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(x)) / len(x)
     return mean if x.dtype == np.float64 else mean.astype(np.float32)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxfc.data.arrays import Array
+from jaxfc.data.file_rows import blocks
 from jaxfc.errors import listed
 
 _MANY, _FEW = 20, 10  # classes, and rows to each, from which on they look like identifiers or like numbers
@@ -67,7 +69,7 @@ def warn_of_untrained(y: Mapping[str, np.ndarray], classes: Sequence[str], *, wh
             return
 
 
-def check_alike(x: Mapping[str, np.ndarray], *, what: str) -> None:
+def check_alike(x: Mapping[str, Array], *, what: str) -> None:
     """Raise a ValueError where some splits hold bytes and others floats that are no such bytes, but scaled, say.
 
     >>> check_alike({"x": np.uint8([[0, 200]]), "x_test": np.float32([[0.1, 0.8]])}, what="d.npz")
@@ -78,7 +80,7 @@ def check_alike(x: Mapping[str, np.ndarray], *, what: str) -> None:
     for name, part in x.items() if stored is not None else ():
         if part.dtype == np.uint8:
             continue
-        low, high = part.min(), part.max()
+        low, high = min(map(np.min, blocks(part))), max(map(np.max, blocks(part)))
         if low < 0 or not 1 < high <= 255:
             raise ValueError(
                 f"{what}: {stored} is uint8 and {name} {part.dtype}, from {low:.3g} to {high:.3g}: scale both alike, "

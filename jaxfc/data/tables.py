@@ -1,4 +1,4 @@
-"""A user's own data, from `.npz` and `.csv` files: to train on, to evaluate a model on, to predict."""
+"""A user's own data, from files of arrays and tables: to train on, to evaluate a model on, to predict."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Num
 
 from jaxfc.data import labels
-from jaxfc.data.arrays import as_targets, as_weights, narrowed, narrowed_exactly
+from jaxfc.data.arrays import Array, as_targets, as_weights, narrowed, narrowed_exactly
 from jaxfc.data.checks import check_examples, is_soft
-from jaxfc.data.csv_file import Column, Table, column_names, read_csv
+from jaxfc.data.csv_file import Column, Table
 from jaxfc.data.dataset import Dataset
 from jaxfc.data.normalizer import standardized
-from jaxfc.data.npz_file import as_features, read_npy, read_npz
+from jaxfc.data.npz_file import as_features
 from jaxfc.data.odd import check_alike, check_classes_repeat, warn_of_numbers, warn_of_untrained
+from jaxfc.data.readers import ARRAYS, TABLES, check_suffix, column_names, is_csv, read_arrays, read_table
 from jaxfc.data.split import held_out_rows
 from jaxfc.errors import FormatError, unknown_name
 
@@ -30,7 +31,7 @@ _MOST_CLASSES = 1000
 class Part(NamedTuple):
     """The inputs, targets and weights of a split."""
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray
     w: np.ndarray | None
 
@@ -39,22 +40,28 @@ class Part(NamedTuple):
         return Part(*(array if array is None else array[indices] for array in self))
 
 
-Examples = tuple[Num[np.ndarray, "rows features"], np.ndarray, np.ndarray | None]
+Examples = tuple[Num[Array, "rows features"], np.ndarray, np.ndarray | None]
 
 
 def load(
-    path: str | Path, *, label: Column | None = None, task: str = "classification", weights: str | None = None
+    path: str | Path,
+    *,
+    label: Column | None = None,
+    task: str = "classification",
+    weights: str | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
-    """Load a data set to train on from a `.npz` or `.csv` file.
+    """Load a data set to train on from a file of arrays (`.npz`, `.npy`) or a table (`.csv`, `.parquet`, `.arrow`).
 
     A `.npz` file holds `x` and `y`, and may hold `x_val` and `y_val`, `x_test` and `y_test`. Inputs
     of more than two axes are flattened to `(rows, features)`; uint8 stays uint8, other numbers become
     float32, or float64 where float32 would blur a feature. `y` holds class indices from 0 to C-1, text, or a
     probability for each class; for the task `"multilabel"` a row of 0 and 1; for `"regression"` a number
-    or a row of numbers.
+    or a row of numbers. In place of one file there may be several: `NAME.npy` is `x`, `NAME.y.npy` is `y`, and so on.
 
     A `.csv` file has a first line that names its columns: one label column, of integers or text; several of 0
-    and 1 for the task `"multilabel"`; one or several of numbers for `"regression"`. The others are features.
+    and 1 for the task `"multilabel"`; one or several of numbers for `"regression"`. The others are features. So it
+    is with a `.parquet`, `.arrow` or `.feather` file.
 
     Text labels are numbered in sorted order, and the integers of a `.csv` in order of size;
     `classes` keeps the mapping. Without validation rows a tenth of all rows, drawn at random with
@@ -66,6 +73,8 @@ def load(
         label: the label column of a `.csv` file, by name or by index (negative from the end); by
             default the last. For multilabel and regression several by name, as in `"a,b"`.
         task: `"classification"`, `"multilabel"` or `"regression"`.
+        stream: leave inputs in their file and read them when they are needed; by default where they would take more
+            than a quarter of the memory that is free. What is compressed is unpacked into a temporary file once.
         weights: the column of a `.csv` file that holds the examples' weights, or the array of a `.npz` file: with
             `"w"` those of the validation rows are `w_val` and those of the test rows `w_test`, if they are there.
 
@@ -88,22 +97,22 @@ def load(
     path = Path(path)
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
-    if _suffix(path, ".npz", ".csv") == ".csv":
-        table = read_csv(path, label=_label(label, TASKS[task]), weights=weights)
+    if check_suffix(path) in TABLES:
+        table = read_table(path, stream=stream, label=_label(label, TASKS[task]), weights=weights)
         y, classes = _csv_targets(table, TASKS[task], path)
         parts = {"train": Part(table.x, y, table.weights)}
         names = tuple(table.labels) if task == "regression" else None
         return _dataset(path, parts, TASKS[task], classes, target_names=names, feature_names=table.features)
     if label is not None:
         raise ValueError(f"label={label!r} is for .csv files; the labels of {path} are its array 'y'")
-    parts, image_shape = _npz_parts(path, weights)
+    parts, image_shape = _npz_parts(path, weights, stream)
     parts, classes = _npz_classes(parts, path) if task == "classification" else _npz_targets(parts, TASKS[task], path)
     return _dataset(path, parts, TASKS[task], classes, image_shape=image_shape)
 
 
 def read_features(
     path: str | Path, *, num_features: int, feature_names: Sequence[str] | None = None
-) -> Num[np.ndarray, "rows features"]:
+) -> Num[Array, "rows features"]:
     r"""Read inputs to make predictions for: a `.npy` array, the `x` of a `.npz` file, or a `.csv` file.
 
     Args:
@@ -113,7 +122,8 @@ def read_features(
             default all columns, in the file's order.
 
     Returns:
-        `(rows, num_features)`: uint8, float32, or float64 where float32 does not hold the numbers exactly.
+        `(rows, num_features)`: uint8, float32, or float64 where float32 does not hold the numbers exactly. Rows that
+        take much memory stay in their file.
 
     Raises:
         FormatError: a corrupted or truncated file, one that lacks `x`, or uneven rows.
@@ -128,13 +138,11 @@ def read_features(
     array([[1., 2.]], dtype=float32)
     """
     path = Path(path)
-    suffix = _suffix(path, ".npy", ".npz", ".csv")
-    if suffix == ".csv":
-        table = read_csv(path, with_label=False, features=feature_names)
+    if check_suffix(path) in TABLES:
+        table = read_table(path, with_label=False, features=feature_names)
         _check_columns(table.features, num_features, path, "without a label column")
         return narrowed_exactly(table.x, what=f"{path}: x")
-    x = read_npy(path) if suffix == ".npy" else read_npz(path, required=("x",))["x"]
-    return as_features(x, what=str(path), num_features=num_features)
+    return as_features(read_arrays(path, required=("x",))["x"], what=str(path), num_features=num_features)
 
 
 def read_examples(
@@ -182,13 +190,13 @@ def read_examples(
     path = Path(path)
     if targets not in TASKS.values():
         raise unknown_name("targets", targets, TASKS.values())
-    if _suffix(path, ".npz", ".csv") == ".npz":
+    if check_suffix(path) in ARRAYS:
         return _npz_examples(path, classes, num_features, targets, target_names, weights)
     usual = tuple({"classes": (), "labels": classes, "numbers": target_names or ()}[targets])
     label = _label(label, targets)
     if usual and (set(usual) <= set(column_names(path)) if label is None else _same(label, usual)):
         label = usual  # in the model's order
-    table = read_csv(path, label=label, features=feature_names, weights=weights)
+    table = read_table(path, label=label, features=feature_names, weights=weights)
     _check_columns(table.features, num_features, path, "beside the label column")
     if usual and len(table.labels) != len(usual):
         raise ValueError(
@@ -202,13 +210,6 @@ def read_examples(
         y, _ = _csv_targets(table, targets, path)
     y = narrowed_exactly(y, what=f"{path}: y") if targets == "numbers" else y
     return narrowed_exactly(table.x, what=f"{path}: x"), y, table.weights
-
-
-def _suffix(path: Path, *known: str) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in known:
-        raise ValueError(f"{path} is not a {' or '.join(known)} file, going by its name")
-    return suffix
 
 
 def _check_columns(features: tuple[str, ...], num_features: int, path: Path, which: str) -> None:
@@ -228,7 +229,7 @@ def _same(label: Column | Sequence[Column], usual: tuple[str, ...]) -> bool:
 
 
 def _places(table: Table, path: Path) -> list[str]:
-    return [f"{path}, line {line}" for line in table.lines]
+    return [f"{path}, {'line' if is_csv(path) else 'row'} {line}" for line in table.lines]
 
 
 def _csv_targets(table: Table, targets: str, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -247,11 +248,11 @@ def _csv_targets(table: Table, targets: str, path: Path) -> tuple[np.ndarray, tu
     return y[:, 0] if y.shape[1] == 1 else y, ()
 
 
-def _npz_parts(path: Path, weights: str | None) -> tuple[dict[str, Part], tuple[int, ...] | None]:
+def _npz_parts(path: Path, weights: str | None, stream: bool | None) -> tuple[dict[str, Part], tuple[int, ...] | None]:
     """Return the splits a `.npz` file holds, and the shape of an image where `x` holds images."""
     optional = ("x_val", "y_val", "x_test", "y_test")
     w_names = () if weights is None else (weights, f"{weights}_val", f"{weights}_test")
-    arrays = read_npz(path, required=("x", "y", *w_names[:1]), optional=(*optional, *w_names[1:]))
+    arrays = read_arrays(path, required=("x", "y", *w_names[:1]), optional=(*optional, *w_names[1:]), stream=stream)
     for mine, other in zip(optional, ("y_val", "x_val", "y_test", "x_test"), strict=True):
         if mine in arrays and other not in arrays:
             raise FormatError(f"{path} holds {mine!r} but lacks the array {other!r}")
@@ -317,7 +318,7 @@ def _npz_examples(
     target_names: Sequence[str] | None,
     weights: str | None,
 ) -> Examples:
-    arrays = read_npz(path, required=("x", "y", *(() if weights is None else (weights,))))
+    arrays = read_arrays(path, required=("x", "y", *(() if weights is None else (weights,))))
     x, y = as_features(arrays["x"], what=str(path), num_features=num_features), arrays["y"]
     w = None if weights is None else as_weights(arrays[weights], len(x), what=f"{path}: {weights}")
     if targets == "classes" and not is_soft(y):
@@ -389,7 +390,7 @@ def _dataset(
     )
 
 
-def _narrowed(parts: list[np.ndarray], *, what: str) -> list[np.ndarray]:
+def _narrowed(parts: list[Array], *, what: str) -> list[Array]:
     """Return the splits in float32, or all as they are where that would blur a column of one of them."""
     narrow = [part if part.dtype == np.uint8 else narrowed(part, what=what) for part in parts]
     return parts if any(part.dtype == np.float64 for part in narrow) else narrow

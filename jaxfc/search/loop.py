@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from jaxfc.console import interrupts, progress_bar
-from jaxfc.data import Dataset
+from jaxfc.data import Dataset, FileRows
+from jaxfc.data.mapped import resident
 from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
 from jaxfc.search.chunks import NARROW, Chunking, chunking, shared_bytes
 from jaxfc.search.folds import Fold, split
@@ -170,6 +171,9 @@ def lay_out(
     shared = _shared(build, options)
     if class_weight is None and isinstance(build, TrainConfig):
         class_weight = build.class_weights()
+    if isinstance(data.x_train, FileRows) or isinstance(data.x_val, FileRows):
+        # Populations read the rows side by side, each where it stands.
+        data = replace(data, x_train=resident(data.x_train), x_val=resident(data.x_val))
     data = weighted(data, class_weight)
     check_rows(data)
     parts = split(data, folds, shared.order)

@@ -48,7 +48,13 @@ def progress_like(net: Network, task: Task, rule: UpdateRule, data: DeviceData, 
 
 
 def compiled_ahead(
-    recipe: Recipe, net: Network, task: Task, data: DeviceData, hyper: Mapping[str, Any], plans: tuple[int, int, int]
+    recipe: Recipe,
+    net: Network,
+    task: Task,
+    data: DeviceData,
+    hyper: Mapping[str, Any],
+    plans: tuple[int, int, int],
+    stream: Any = None,
 ) -> Future | None:
     """Begin to compile `train_program` in a thread.
 
@@ -59,6 +65,7 @@ def compiled_ahead(
         data: the data, or their shapes.
         hyper: the rule's hyper-parameters.
         plans: the shape of the plans that it will be called with.
+        stream: the rows that stay on the host, if they do: in place of that program, those of their windows.
 
     Returns:
         The compilation, to be waited for before the program is called: two threads would each compile it. None
@@ -79,6 +86,7 @@ def compiled_ahead(
     (True, None)
     """
     form = (recipe, plans, jax.config.jax_enable_x64, *_form((net, task, data, dict(hyper))))
+    form += () if stream is None else stream.form
     if form in _BEGUN:
         return None
     try:
@@ -86,10 +94,13 @@ def compiled_ahead(
     except jax.errors.ConcretizationTypeError:
         return None
     rows, number = jax.ShapeDtypeStruct(plans, np.int32), np.int32(NEVER)
-    lowered = train_program.lower(recipe, net, task, progress, shapes_of(data), rows, number, number, number)
+    if stream is None:
+        lowered = [train_program.lower(recipe, net, task, progress, shapes_of(data), rows, number, number, number)]
+    else:
+        lowered = [*stream.lowered(recipe, net, task, progress, data)]
     _BEGUN.add(form)
     pool = ThreadPoolExecutor(1, "compiler")
-    compilation = pool.submit(lowered.compile)
+    compilation = pool.submit(lambda: [each.compile() for each in lowered])
     pool.shutdown(wait=False)
     return compilation
 

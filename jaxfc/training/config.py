@@ -45,7 +45,7 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     """Train a network, and keep it, its curves and a checkpoint in a run folder."""
 
     data: str = "digits"
-    """digits, cifar10, mnist or fashion_mnist; or the path of a .npz or .csv file."""
+    """digits, cifar10, mnist or fashion_mnist; or the path of a .npz, .npy, .csv, .parquet or .arrow file."""
     data_dir: str | None = None
     """Folder that holds the data set's files (default: $JAXFC_DATA, else they are downloaded once)."""
     label: str | None = None

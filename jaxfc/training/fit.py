@@ -50,6 +50,7 @@ def fit(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     extend: bool = False,
+    stream: bool | None = None,
 ) -> Result:
     """Train a network.
 
@@ -81,6 +82,9 @@ def fit(
             of a run never stopped.
         extend: with `resume`, go on to more epochs than the run was planned for. What a schedule has yet to do
             is then that of a run planned so: the rate of `cosine` and `linear` may rise again.
+        stream: leave the training rows where they are and send them to the device in windows, a part of an epoch
+            ahead of time. The result is the same to the last bit. By default where the rows are in a file, or are
+            more than half of what is free of the device's memory.
 
     Returns:
         The `Result`. Ctrl-C ends the run at the next epoch boundary, with everything saved and returned.
@@ -115,6 +119,7 @@ def fit(
         checkpoint=checkpoint,
         resume=resume,
         extend=extend,
+        stream=stream,
     )
     return carry_out(prepared, callbacks=callbacks, verbose=verbose, progress=progress)
 
@@ -135,6 +140,9 @@ def carry_out(
     """
     task, settings, checkpoint = prepared.task, prepared.settings, prepared.checkpoint
     on_device = placed(prepared.rows, settings)
+    if verbose and prepared.stream is not None:
+        with to_whoever_listens():
+            print(prepared.stream, flush=True)
     run = prepared.run
     if run is None:
         run = _start(prepared, on_device)
@@ -175,7 +183,8 @@ def _start(prepared: Prepared, data: DeviceData) -> Training:
     net, task, rule = prepared.net, prepared.task, prepared.recipe.rule
     state = init_state(net, rule, jax.random.key(prepared.settings.seed), **prepared.hyper)
     check_rule(rule, state.params, state.params, state.opt_state)
-    progress, measures = begin_measured(net, task, state, data)
+    begin = begin_measured if prepared.stream is None else prepared.stream.begin
+    progress, measures = begin(net, task, state, data)
     course = (np.array([each]) for each in jax.device_get(measures))
     return Training(progress, Histories(np.zeros(0, np.float32), *course))
 
@@ -187,14 +196,15 @@ def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
     )
     if prepared.compilation is not None:
         prepared.compilation.result()
-    rows, first = len(data.x), run.epoch + 1
+    stream, first = prepared.stream, run.epoch + 1
+    rows, train = (len(data.x), train_program) if stream is None else (len(stream.x), stream.train)
     count = min(group, settings.epochs - run.epoch)
     plan = PLANS[settings.sampling]
     plans = [plan(rows, settings.batch_size, seed=settings.order, epoch=first + i) for i in range(count)]
     plans += plans[-1:] * (group - count)  # one shape, and so one program, for all of a run
     patience = NEVER if settings.patience is None else min(settings.patience, NEVER)
     numbers = map(np.int32, (first, count, patience))
-    progress, losses, measures = train_program(recipe, net, task, run.progress, data, np.stack(plans), *numbers)
+    progress, losses, measures = train(recipe, net, task, run.progress, data, np.stack(plans), *numbers)
     losses, measures, failed_at, steps = jax.device_get((losses, measures, progress.failed_at, progress.state.step))
     iterations = losses.shape[1]
     if failed_at:

@@ -25,7 +25,13 @@ MOST_LAYERS = 256  # that a program spells out: these take half a minute and a g
 
 
 def training_bytes(
-    net: Network, rule: UpdateRule, hyper: Mapping[str, Any], settings: RunSettings, data: Dataset, members: int = 1
+    net: Network,
+    rule: UpdateRule,
+    hyper: Mapping[str, Any],
+    settings: RunSettings,
+    data: Dataset,
+    members: int = 1,
+    streamed: bool = False,
 ) -> dict[str, int]:
     """About how many bytes a training takes, by what they are for.
 
@@ -36,6 +42,7 @@ def training_bytes(
         settings: of which the batch's parts and the epochs count.
         data: the data set.
         members: of a population, how many train at once.
+        streamed: inputs stay where they are, and are sent window by window.
 
     >>> from jaxfc import FCNet, load
     >>> from jaxfc.optim import adam
@@ -49,7 +56,7 @@ def training_bytes(
     measured = min(ROWS, len(data.x_val))
     batch, measuring = (n * (4 * net.input_dim + costs.activation_bytes) for n in (rows, measured))
     steps = settings.epochs * (len(data.x_train) // settings.batch_size)
-    arrays = [getattr(data, f"{part}_{split}") for part in "xyw" for split in ("train", "val")]
+    arrays = [getattr(data, f"{part}_{split}") for part in ("yw" if streamed else "xyw") for split in ("train", "val")]
     return {
         "data": sum(each.nbytes for each in arrays if each is not None),
         "parameters": members * parameters,
@@ -78,7 +85,13 @@ def slots(rule: UpdateRule, hyper: Mapping[str, Any]) -> float:
 
 
 def check_needs(
-    net: Network, rule: UpdateRule, hyper: Mapping[str, Any], settings: RunSettings, data: Dataset, device: Any = None
+    net: Network,
+    rule: UpdateRule,
+    hyper: Mapping[str, Any],
+    settings: RunSettings,
+    data: Dataset,
+    device: Any = None,
+    streamed: bool = False,
 ) -> None:
     """Raise unless a training can have what it needs, as far as that is known beforehand.
 
@@ -89,6 +102,7 @@ def check_needs(
         settings: how it is trained.
         data: what it is trained on.
         device: where; by default the first.
+        streamed: see `training_bytes`.
 
     Raises:
         OutOfMemoryError: it needs more memory than is free.
@@ -101,7 +115,7 @@ def check_needs(
     jaxfc.errors.OutOfMemoryError: training this network needs about 2.8 PB of memory (slots of the rule 800 TB, ...
     """
     check_held(net, hyper)
-    _check_memory(training_bytes(net, rule, hyper, settings, data), device)
+    _check_memory(training_bytes(net, rule, hyper, settings, data, streamed=streamed), device)
 
 
 def check_network_needs(net: Network) -> None:

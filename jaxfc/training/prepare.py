@@ -12,6 +12,8 @@ import numpy as np
 
 from jaxfc.artifacts import checkpoint as files
 from jaxfc.data import Dataset, as_device_rows
+from jaxfc.data.arrays import Array
+from jaxfc.data.mapped import resident
 from jaxfc.errors import FormatError, check_number
 from jaxfc.networks import Network, check_network
 from jaxfc.networks.contract import cost
@@ -25,6 +27,7 @@ from jaxfc.training.needs import check_needs, check_network_needs
 from jaxfc.training.program import DeviceData, Progress, Recipe
 from jaxfc.training.result import Histories
 from jaxfc.training.settings import RunSettings, weighted
+from jaxfc.training.streaming import Stream, streams
 
 CHECKPOINT_KIND = "jaxfc checkpoint"
 AT_ONCE = 2e10  # operations, about a tenth of a second, that one program takes on
@@ -61,6 +64,7 @@ class Prepared(NamedTuple):
         checkpoint: the file to keep it in.
         who: the run's identity, for that file.
         compilation: the program's, if there is one; to be waited for.
+        stream: the rows that stay on the host, if they do.
 
     >>> from jaxfc import FCNet, load
     >>> prepare(FCNet(64, (8,), 10), "adam", load("digits"), RunSettings(epochs=5)).group
@@ -78,6 +82,7 @@ class Prepared(NamedTuple):
     checkpoint: Path | None
     who: dict[str, Any]
     compilation: Future | None
+    stream: Stream | None = None
 
 
 def prepare(
@@ -94,6 +99,7 @@ def prepare(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     extend: bool = False,
+    stream: bool | None = None,
 ) -> Prepared:
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
@@ -114,14 +120,19 @@ def prepare(
     data = weighted(data, class_weight)
     check_is_rule(rule)
     rule, hyper = settings.averaged(rule, hyper or {})
-    check_needs(net, rule, hyper, settings, data)
+    check_needs(net, rule, hyper, settings, data, streamed=streams(data, stream))
     recipe = Recipe(rule, settings.augmentations(data), settings.accumulate)
     task = task.fitted(data.y_train, data.weights("train"))
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} exists: pass resume=True to go on from it, or name another file")
 
-    rows = _host_data(data, settings, train_sample)
+    rows, streamed = _host_data(data, settings, train_sample), None
+    if streams(data, stream):
+        streamed, rows = Stream.of(rows, settings.batch_size)
+        group = 1
+    else:
+        rows = rows._replace(x=resident(rows.x), x_val=resident(rows.x_val))
     who = identity(net, task, rule, hyper, settings, data) if checkpoint else {}
     epochs, iterations = settings.epochs, len(data.x_train) // settings.batch_size
     run = None
@@ -130,8 +141,9 @@ def prepare(
         run = _extended(run, epochs, iterations) if extend else run
     group = group or _epochs_per_program(net, epochs, iterations, settings.batch_size)
     plans = (group, iterations, settings.batch_size)
-    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans)
-    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation)
+    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed)
+    rows = rows if streamed is None else streamed.beside(rows)
+    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, streamed)
 
 
 def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000) -> None:
@@ -205,7 +217,7 @@ def placed(rows: DeviceData, settings: RunSettings, device: Any = None) -> Devic
     return jax.device_put(rows._replace(key=jax.random.key(settings.order)), device)
 
 
-def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[Array, np.ndarray]:
     """Inputs and targets of a split, or of some of its rows, in the types that they have on a device.
 
     >>> from jaxfc import load

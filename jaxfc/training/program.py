@@ -127,17 +127,23 @@ def begin(state: TrainState) -> Progress:
     -inf
     """
     worst = jnp.float32(-jnp.inf)
-    params, raw = _kept(state)
-    best = Best(params, state.stats, raw, worst, -worst, jnp.int32(0))
+    params, *raw = kept_params(state)
+    best = Best(params, state.stats, raw[0] if raw else (), worst, -worst, jnp.int32(0))
     # Copied: both the state and the best are donated later.
     return Progress(state, jax.tree.map(jnp.copy, best), jnp.int32(0))
 
 
-def _kept(state: TrainState) -> tuple[Params, Any]:
-    """What is measured and kept: averages of the parameters and the raw ones; or the parameters, and ()."""
+def kept_params(state: TrainState) -> tuple[Params, ...]:
+    """What is measured and kept: averages of the parameters and the raw ones; or the parameters alone.
+
+    >>> from jaxfc import FCNet, init_state
+    >>> from jaxfc.optim import sgd
+    >>> len(kept_params(init_state(FCNet(2, (), 2), sgd, jax.random.key(0))))
+    1
+    """
     average = averages(state.opt_state)
     if average is None:
-        return state.params, ()
+        return (state.params,)
 
     def one(p: Array, average: Array | None) -> Array:
         return p if average is None else average.astype(p.dtype)  # a group of parameters may have none
@@ -150,8 +156,10 @@ def _kept(state: TrainState) -> tuple[Params, Any]:
 # ---------------------------------------------------------------------------------------------------
 
 
-def measure(net: Network, task: Task, state: TrainState, data: DeviceData) -> Measures:
+def measure(net: Network, task: Task, state: TrainState, data: DeviceData, val: tuple = ()) -> Measures:
     """Measure parameters, or their averages where the rule keeps some.
+
+    `val` are the outputs for the validation rows of each of `kept_params`, where they are known.
 
     >>> from jaxfc import FCNet
     >>> from jaxfc.optim import sgd
@@ -163,21 +171,19 @@ def measure(net: Network, task: Task, state: TrainState, data: DeviceData) -> Me
     >>> print(measure(net, Classification(), init_state(net, sgd, jax.random.key(0)), data).val)
     0.5
     """
-    params, kept_raw = _kept(state)
+    kept = kept_params(state)
 
     def outputs(params: Params, x: Array) -> Array:
         return outputs_of(net, params, state.stats, data.normalizer, x)
 
-    val = outputs(params, data.x_val)
+    val = val or tuple(outputs(params, data.x_val) for params in kept)
     unknown = jnp.float32(jnp.nan)
-    scores = [unknown, task.score(val, data.y_val, data.weights_val)]
+    scores = [unknown, task.score(val[0], data.y_val, data.weights_val)]
     if data.sample is not None:
         weights = None if data.weights is None else data.weights[data.sample]
-        scores[0] = task.score(outputs(params, data.x[data.sample]), data.y[data.sample], weights)
-    raw = unknown
-    if kept_raw != ():
-        raw = task.score(outputs(state.params, data.x_val), data.y_val, data.weights_val)
-    loss = task.loss(val, data.y_val, data.weights_val)
+        scores[0] = task.score(outputs(kept[0], data.x[data.sample]), data.y[data.sample], weights)
+    raw = task.score(val[1], data.y_val, data.weights_val) if len(val) > 1 else unknown
+    loss = task.loss(val[0], data.y_val, data.weights_val)
     return Measures(*(jnp.asarray(each, jnp.float32) for each in (*scores, loss, raw)))
 
 
@@ -269,11 +275,11 @@ def train_epochs(
         active = (progress.failed_at == 0) & (number - 1 - progress.best.epoch < patience)
 
         def run(progress: Progress) -> tuple[Progress, Array, Measures]:
-            state, history = _epoch(recipe, net, task, progress.state, data, plans[i], number, population)
+            done = (number - 1) * iterations
+            state, history = take_steps(recipe, net, task, progress.state, data, plans[i], done, population)
             one = partial(measure, data=data)
             measured = (jax.vmap(one) if population else one)(net, task, state)
-            trained = _trained(task, progress, state, history, measured, number, iterations)
-            measured = jax.tree.map(lambda each: jnp.where(trained.failed_at == 0, each, jnp.nan), measured)
+            trained, measured = end_epoch(task, progress, state, history, measured, number)
             # A single training that has ended does not come here.
             return _choose(active, trained, progress) if population else trained, history, measured
 
@@ -295,31 +301,49 @@ def train_epochs(
 train_program = jax.jit(train_epochs, static_argnames=("recipe", "population"), donate_argnames="progress")
 
 
-def _trained(
-    task: Task, before: Progress, state: TrainState, history: Array, measures: Measures, number: Any, iterations: int
-) -> Progress:
-    """The training after an epoch."""
+def end_epoch(
+    task: Task, before: Progress, state: TrainState, history: Array, measures: Measures, number: Any
+) -> tuple[Progress, Measures]:
+    """The training after an epoch, and what was measured: NaN if it failed.
+
+    >>> from jaxfc import Classification, FCNet, init_state
+    >>> from jaxfc.optim import sgd
+    >>> state = init_state(FCNet(2, (), 2), sgd, jax.random.key(0))
+    >>> after, _ = end_epoch(Classification(), begin(state), state, jnp.ones(5), Measures(*jnp.ones(4)), 1)
+    >>> print(after.best.epoch)
+    1
+    """
     bad = ~jnp.isfinite(history)
     failed = jnp.any(bad, axis=0)
-    failed_at = jnp.where(failed, (number - 1) * iterations + jnp.argmax(bad, axis=0) + 1, 0)
-    params, raw = _kept(state)
+    failed_at = jnp.where(failed, (number - 1) * len(history) + jnp.argmax(bad, axis=0) + 1, 0)
+    params, *raw = kept_params(state)
     epoch = jnp.broadcast_to(number, failed.shape).astype(jnp.int32)
-    latest = Best(params, state.stats, raw, _ranked(task, measures), measures.val_loss, epoch)
+    latest = Best(params, state.stats, raw[0] if raw else (), _ranked(task, measures), measures.val_loss, epoch)
     best = _choose(~failed & _better(task, measures, before.best), latest, before.best)
-    return Progress(state, best, failed_at.astype(jnp.int32))
+    measures = jax.tree.map(lambda each: jnp.where(failed, jnp.nan, each), measures)
+    return Progress(state, best, failed_at.astype(jnp.int32)), measures
 
 
-def _epoch(
+def take_steps(
     recipe: Recipe,
     net: Network,
     task: Task,
     states: TrainState,
     data: DeviceData,
     plan: Integer[Array, "iterations batch"],
-    number: Any,
-    population: bool,
+    done: Any,
+    population: bool = False,
 ) -> tuple[TrainState, Float[Array, "iterations *members"]]:
-    """One epoch."""
+    """Steps on the batches of a plan, the first of which is the iteration after `done`.
+
+    >>> from jaxfc import Classification, FCNet, init_state
+    >>> from jaxfc.optim import sgd
+    >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, None, x, y, None, None, jax.random.key(0))
+    >>> net, plan = FCNet(2, (), 2), jnp.array([[0, 1]] * 3)
+    >>> take_steps(Recipe(sgd), net, Classification(), init_state(net, sgd, data.key), data, plan, 0)[1].shape
+    (3,)
+    """
     axes = _member_axes(net, states) if population else None
 
     def iteration(states: TrainState, inputs: tuple) -> tuple[TrainState, Array]:
@@ -331,7 +355,7 @@ def _epoch(
 
         return (jax.vmap(step, (0, 0, axes), (axes, 0)) if population else step)(net, task, states)
 
-    counts = (number - 1) * len(plan) + jnp.arange(len(plan), dtype=jnp.int32)
+    counts = done + jnp.arange(len(plan), dtype=jnp.int32)
     if not population:
         return lax.scan(iteration, states, (plan, counts))
     states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes)

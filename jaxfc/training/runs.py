@@ -29,6 +29,7 @@ from jaxfc.training.needs import check_needs
 from jaxfc.training.prepare import check_arguments, check_rows, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
+from jaxfc.training.streaming import streams
 
 CONFIG, CHECKPOINT, MODEL, RAW, ENSEMBLE, HISTORY, CURVES = (
     "config.json",
@@ -49,6 +50,7 @@ def train(
     resume: bool = False,
     extend: int | None = None,
     progress: bool | None = None,
+    stream: bool | None = None,
 ) -> Result:
     """Train as `config` says, and write the run folder.
 
@@ -59,6 +61,7 @@ def train(
         resume: go on with the run in it. The settings must be those it was begun with.
         extend: with `resume`, go on to so many epochs in all.
         progress: see `jaxfc.fit`.
+        stream: see `jaxfc.fit` and `jaxfc.load`. No setting of the run: its numbers are the same.
 
     Raises:
         FileExistsError: the folder holds a run already, and `resume` is False.
@@ -74,13 +77,15 @@ def train(
     elif resume:
         config = _as_planned(config, out)
     allow_float64(config)
-    data = load_data(config)
-    check(config, data)  # whatever is wrong with the settings is said before the folder is made
+    data = load_data(config, stream)
+    check(config, data, stream)  # whatever is wrong with the settings is said before the folder is made
     with _opened(out, config, resume, extended=config.epochs != given) as out:
-        return _train_in(out, config, data, extend=extend, progress=progress)
+        return _train_in(out, config, data, extend=extend, progress=progress, stream=stream)
 
 
-def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | None, progress: bool | None) -> Result:
+def _train_in(
+    out: Path, config: TrainConfig, data: Dataset, *, extend: int | None, progress: bool | None, stream: bool | None
+) -> Result:
     """Train, and write what comes of it to a folder that is held."""
     net, task, rule, hyper = config.build(data, len(data.x_train))
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
@@ -99,6 +104,7 @@ def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | No
         checkpoint=out / CHECKPOINT,
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
+        stream=stream,
     )
     with ThreadPoolExecutor(1) as painter:
         painter.submit(plots.get_ready)  # while the compiler works
@@ -163,7 +169,7 @@ def allow_float64(config: TrainConfig) -> None:
         jax.config.update("jax_enable_x64", True)
 
 
-def check(config: TrainConfig, data: Dataset) -> None:
+def check(config: TrainConfig, data: Dataset, stream: bool | None = None) -> None:
     """Raise what a training with these settings would raise at its start.
 
     Raises:
@@ -172,7 +178,7 @@ def check(config: TrainConfig, data: Dataset) -> None:
     net, task, rule, hyper = config.build(data, len(data.x_train))
     check_arguments(net, task, data, config.settings)
     weighted(data, config.class_weights())
-    check_needs(net, *config.settings.averaged(rule, hyper), config.settings, data)
+    check_needs(net, *config.settings.averaged(rule, hyper), config.settings, data, streamed=streams(data, stream))
     rule.init([], **hyper)
     check_rows(data)
     check_copies(config)
@@ -186,9 +192,10 @@ def check_copies(config: TrainConfig) -> None:
         raise ValueError(f"tta={config.tta} must be at most {MOST_COPIES}")
 
 
-def load_data(config: TrainConfig) -> Dataset:
+def load_data(config: TrainConfig, stream: bool | None = None) -> Dataset:
     """Load the data set that a run's settings name."""
-    data = load(config.data, data_dir=config.data_dir, label=config.label, task=config.task, weights=config.weights)
+    where = {"data_dir": config.data_dir, "label": config.label, "weights": config.weights}
+    data = load(config.data, task=config.task, stream=stream, **where)
     return data if config.num_train is None else data.subset(config.num_train)
 
 

@@ -64,6 +64,7 @@ PEERS = {
     "jaxfc": Entry("jaxfc", "jax", "jaxfc_peer", "Jaxfc"),
     "jaxfc-search": Entry("jaxfc, search", "jax", "jaxfc_search_peer", "JaxfcSearch", works="de"),
     "jaxfc-autodiff": Entry("jaxfc, plain autodiff", "jax", "jaxfc_peer", "Jaxfc", "autodiff", works="a"),
+    "jaxfc-streamed": Entry("jaxfc, rows on the host", "jax", "jaxfc_peer", "Jaxfc", "streamed", works="a"),
     "jaxfc-bfloat16": Entry("jaxfc, bfloat16", "jax", "jaxfc_peer", "Jaxfc", "bfloat16", works="abe"),
     "jaxfc-search-bfloat16": Entry(
         "jaxfc, search, bfloat16", "jax", "jaxfc_search_peer", "JaxfcSearch", "bfloat16", works="e"

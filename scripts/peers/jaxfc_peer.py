@@ -11,12 +11,16 @@ from jaxfc.layers.vjp import plain_autodiff
 from jaxfc.objective import outputs_of
 from jaxfc.optim import rule
 from jaxfc.training.program import NEVER, DeviceData, Recipe, begin, train_program
+from jaxfc.training.streaming import Stream
 from peers import Outcome
 from peers.work import Data, Work
 
 
 class Jaxfc:
-    """jaxfc, by its hand-written gradients or (variant `"autodiff"`) by JAX's own, in float32 or `"bfloat16"`."""
+    """jaxfc, by its hand-written gradients or (variant `"autodiff"`) by JAX's own, in float32 or `"bfloat16"`.
+
+    In the variant `"streamed"` training rows stay on the host, and windows of an epoch go to the device.
+    """
 
     def __init__(self, work: Work, data: Data, variant: str) -> None:
         self.work = work
@@ -43,7 +47,12 @@ class Jaxfc:
             )
         else:
             # `train_program` measures after each epoch. Where steps alone are timed, on a row each.
-            rows = (data.x, data.y, None, data.x_val[:1], data.y_val[:1], None, np.zeros(1, np.int32))
+            self.stream, x, y = None, data.x, data.y
+            if variant == "streamed":
+                iterations = work.iterations or len(x) // work.batch_size
+                self.stream = Stream(x, y, None, None, work.batch_size, iterations)
+                x, y = x[:1], y[:1]
+            rows = (x, y, None, data.x_val[:1], data.y_val[:1], None, np.zeros(1, np.int32))
             self.data = jax.block_until_ready(jax.device_put(DeviceData(normalizer, *rows, jax.random.key(0))))
 
     def start(self) -> None:
@@ -70,8 +79,9 @@ class Jaxfc:
                 )
                 return Outcome(result.loss_history, float(result.val_acc_history[-1]))
             numbers = map(np.int32, (1, len(plans), NEVER))
+            program = train_program if self.stream is None else self.stream.train
             self.progress, losses, _ = jax.block_until_ready(
-                train_program(Recipe(self.rule), self.net, self.task, self.progress, self.data, plans, *numbers)
+                program(Recipe(self.rule), self.net, self.task, self.progress, self.data, plans, *numbers)
             )
         return Outcome(np.asarray(losses).ravel())
 
