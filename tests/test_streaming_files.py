@@ -217,7 +217,7 @@ from examples import QUIET
 from jaxfc import FCNet, fit, load
 from jaxfc.training import streaming
 
-streaming.WINDOW_BYTES = streaming.VAL_BYTES = 2**23
+streaming.WINDOW_BYTES = streaming.VAL_BYTES = 2**22
 limit = int(sys.argv[1])
 
 def train(path):

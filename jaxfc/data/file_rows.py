@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import DTypeLike
 
-# So many numbers are looked at at once: 16 MB of float64.
-_BLOCK = 2**21
+# So many numbers are looked at at once: 4 MB of float64.
+_BLOCK = 2**19
 # So many rows are copied at once while they are put back into the order that was asked for.
 _PIECE = 4096
 
@@ -104,8 +104,8 @@ class FileRows:
 def blocks(x: Any) -> Iterator[np.ndarray]:
     """Go through rows in memory or in a file, some megabytes of them at a time.
 
-    >>> [block.shape for block in blocks(np.ones((3 * 2**20, 1)))]
-    [(2097152, 1), (1048576, 1)]
+    >>> [block.shape for block in blocks(np.ones((3 * 2**18, 1)))]
+    [(524288, 1), (262144, 1)]
     """
     size = max(_BLOCK // max(int(np.prod(x.shape[1:])), 1), 1)
     for start in range(0, len(x), size):
