@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer, Real, Shaped
 
+from jaxfc.layers.common import wider
+
 Predictions = Float[Array | np.ndarray, "rows outputs"]
 Targets = Shaped[Array | np.ndarray, "rows *outputs"]
 Weights = Real[Array | np.ndarray, " rows"] | None
@@ -49,7 +51,7 @@ def accuracy(p: Predictions, y: Targets, weights: Weights = None) -> Scalar:
     0.5
     """
     p, w = _prepared(p, weights)
-    return _mean((p.argmax(axis=1) == _labels(y)).astype(p.dtype), w)
+    return _mean((p.argmax(axis=1).astype(jnp.int32) == _labels(y)).astype(p.dtype), w)
 
 
 def balanced_accuracy(p: Predictions, y: Targets, weights: Weights = None) -> Scalar:
@@ -169,8 +171,10 @@ def r2(p: Predictions, y: Targets, weights: Weights = None) -> Scalar:
     counted = (w > 0)[:, None]
     # By its range: the variance of equal numbers need not come out as zero.
     constant = jnp.where(counted, y, -jnp.inf).max(axis=0) <= jnp.where(counted, y, jnp.inf).min(axis=0)
-    error, variance = _mean(residual**2, w), _mean((y - _mean(y, w)) ** 2, w)
-    return _known(w, jnp.where(constant, error == 0, 1 - error / jnp.where(constant, 1, variance)).mean())
+    error, variance = _mean(residual**2, w), _mean((y - _mean(y, w)[None, :]) ** 2, w)
+    return _known(
+        w, jnp.where(constant, (error == 0).astype(error.dtype), 1 - error / jnp.where(constant, 1, variance)).mean()
+    )
 
 
 def rmse(p: Predictions, y: Targets, weights: Weights = None) -> Scalar:
@@ -212,7 +216,7 @@ def pinball(p: Predictions, y: Targets, weights: Weights = None, quantiles: tupl
     """
     y = jnp.repeat(jnp.asarray(y).reshape(len(y), -1), len(quantiles), axis=1)
     residual, _, w = _residuals(p, y, weights)
-    q = jnp.tile(jnp.array(quantiles, residual.dtype), residual.shape[1] // len(quantiles))
+    q = jnp.tile(jnp.array(quantiles, residual.dtype), residual.shape[1] // len(quantiles))[None, :]
     return _mean(jnp.maximum(q * residual, (q - 1) * residual).mean(axis=1), w)
 
 
@@ -314,7 +318,7 @@ def confusion_table(confusion: Int[np.ndarray, "classes classes"], classes: tupl
 
 def _prepared(p: Predictions, weights: Weights) -> tuple[Array, Array]:
     """Predictions and weights, in the type to compute in."""
-    p = jnp.asarray(p, jnp.result_type(jnp.float32, p))
+    p = jnp.asarray(p, wider(p.dtype))
     return p, jnp.ones(len(p), p.dtype) if weights is None else jnp.asarray(weights, p.dtype)
 
 
@@ -326,12 +330,12 @@ def _mean(values: Array, w: Array) -> Array:
 
 def _total(values: Array, w: Array) -> Array:
     """The weighted sum over rows; no product of matrices, which accelerators round."""
-    return (w[:, None] * values).sum(axis=0)
+    return (w[:, None] * values.astype(w.dtype)).sum(axis=0)
 
 
 def _mean_where(present: Array, counts: Array, totals: Array) -> Scalar:
     """The mean of the fractions that are present; NaN where none is."""
-    return jnp.where(present, counts / jnp.where(present, totals, 1), 0).sum() / present.sum()
+    return jnp.where(present, counts / jnp.where(present, totals, 1), 0).sum() / present.sum(dtype=counts.dtype)
 
 
 def _known(w: Array, value: Array) -> Scalar:
@@ -340,7 +344,7 @@ def _known(w: Array, value: Array) -> Scalar:
 
 
 def _labels(y: Targets) -> Array:
-    return jnp.asarray(y).argmax(axis=1) if y.ndim == 2 else jnp.asarray(y)
+    return (jnp.asarray(y).argmax(axis=1) if y.ndim == 2 else jnp.asarray(y)).astype(jnp.int32)
 
 
 def _one_hot(labels: Targets, p: Array) -> Array:
@@ -349,7 +353,7 @@ def _one_hot(labels: Targets, p: Array) -> Array:
 
 
 def _on(labels: Targets) -> Array:
-    return jnp.asarray(labels) >= 0.5
+    return jnp.asarray(labels, jnp.result_type(float)) >= 0.5
 
 
 def _clipped(p: Array) -> Array:

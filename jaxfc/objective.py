@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Num
 
 from jaxfc.data import Normalizer
+from jaxfc.layers.common import wide_type
 from jaxfc.networks import Network, apply, penalty
 from jaxfc.networks.contract import dtype
 from jaxfc.tasks import Classification, Task
@@ -59,7 +60,10 @@ def loss(
     outputs, stats = apply(net, params, stats, x, key=key, train=True)
     value = task.loss(outputs, jnp.asarray(y), None if weights is None else jnp.asarray(weights))
     term = penalty(net, params)
-    return (value if term is None else value + term), stats
+    if term is not None:
+        wide = wide_type(value, term)
+        value = value.astype(wide) + term.astype(wide)
+    return value, stats
 
 
 def predict_proba(

@@ -35,6 +35,7 @@ from jaxfc import layers, metrics
 from jaxfc.data import Dataset
 from jaxfc.description import described, number
 from jaxfc.errors import unknown_name
+from jaxfc.layers.common import wide_type
 from jaxfc.metrics import Metric
 
 Outputs = Float[Array, "batch outputs"]
@@ -277,9 +278,10 @@ class Regression(Task):
 
     def loss(self, outputs: Outputs, y: Array, weights: Weights = None) -> Float[Array, ""]:
         """The loss of outputs against standardized targets."""
-        y = jnp.asarray(y, jnp.result_type(outputs, float)).reshape(len(outputs), -1)
+        y = jnp.asarray(y, wide_type(outputs)).reshape(len(outputs), -1)
         if self.mean is not None:
-            y = (y - self.mean) / self.scale
+            mean, scale, wide = self._affine(y)
+            y = (y.astype(wide) - mean) / scale
         y = y.astype(outputs.dtype)
         if self.criterion == "quantile":
             return layers.quantile_loss(outputs, y, weights, self.quantiles)
@@ -291,8 +293,15 @@ class Regression(Task):
         """Values in the target's own units."""
         if self.mean is None:
             return outputs
-        mean, scale = (jnp.repeat(jnp.asarray(each), max(len(self.quantiles), 1)) for each in (self.mean, self.scale))
-        return outputs * scale + mean
+        mean, scale, wide = self._affine(outputs)
+        mean, scale = (jnp.repeat(each, max(len(self.quantiles), 1), axis=1) for each in (mean, scale))
+        return outputs.astype(wide) * scale + mean
+
+    def _affine(self, numbers: Array) -> tuple[Array, Array, Any]:
+        """Mean and scale as rows, `(1, targets)`, in the type to compute in with such numbers, which comes third."""
+        mean, scale = jnp.asarray(self.mean), jnp.asarray(self.scale)
+        wide = wide_type(numbers, mean, scale)
+        return mean.astype(wide)[None, :], scale.astype(wide)[None, :], wide
 
 
 def _of_middle(function: Any, quantiles: tuple[float, ...]) -> Any:

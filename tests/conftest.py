@@ -22,6 +22,9 @@ from jaxtyping import install_import_hook
 with install_import_hook("jaxfc", "beartype.beartype"):
     from jaxfc.networks import precision
 
+# Nothing is broadcast or widened by accident; and whoever uses the library may have set these switches.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 precision.multiplies_bfloat16 = lambda: True  # whatever processor the tests run on
 
 
@@ -29,6 +32,13 @@ precision.multiplies_bfloat16 = lambda: True  # whatever processor the tests run
 def x64():
     """64-bit arithmetic for the length of a test."""
     with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def promotion():
+    """JAX's own promotion of ranks and types for the length of a test, where a peer or an example relies on it."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def affine(x, w, b):
-    return jnp.einsum("ni,io->no", x, w) + b
+    return jnp.einsum("ni,io->no", x, w) + b[None, :]
 
 
 def relu(x):
@@ -35,24 +35,26 @@ def gelu(x):
 
 def batchnorm(x, gamma, beta, eps=1e-5):
     mean = x.sum(axis=0) / len(x)
-    var = ((x - mean) ** 2).sum(axis=0) / len(x)
-    return gamma * (x - mean) / jnp.sqrt(var + eps) + beta
+    var = ((x - mean[None, :]) ** 2).sum(axis=0) / len(x)
+    return batchnorm_test(x, gamma, beta, mean, var, eps)
 
 
 def batchnorm_test(x, gamma, beta, mean, var, eps=1e-5):
+    gamma, beta, mean, var = (each[None, :] for each in (gamma, beta, mean, var))
     return gamma * (x - mean) / jnp.sqrt(var + eps) + beta
 
 
 def layernorm(x, gamma, beta, eps=1e-5, counted=None):
     if counted is not None:
         return among(layernorm(x[:, counted], gamma[counted], beta[counted], eps), counted)
-    return gamma * batchnorm(x.T, 1.0, 0.0, eps).T + beta
+    ones, zeros = jnp.ones(len(x), x.dtype), jnp.zeros(len(x), x.dtype)
+    return gamma[None, :] * batchnorm(x.T, ones, zeros, eps).T + beta[None, :]
 
 
 def rmsnorm(x, gamma, eps=1e-5, counted=None):
     if counted is not None:
         return among(rmsnorm(x[:, counted], gamma[counted], eps), counted)
-    return gamma * x / jnp.sqrt((x**2).sum(axis=1, keepdims=True) / x.shape[1] + eps)
+    return gamma[None, :] * x / jnp.sqrt((x**2).sum(axis=1, keepdims=True) / x.shape[1] + eps)
 
 
 def among(x, counted):
@@ -62,8 +64,8 @@ def among(x, counted):
 
 def softmax_loss(scores, y, weights=None, label_smoothing=0.0):
     p = jnp.exp(scores) / jnp.exp(scores).sum(axis=1, keepdims=True)
-    weights = jnp.ones(len(y)) if weights is None else weights
-    hot = y if y.ndim == 2 else jnp.eye(scores.shape[1])[y]
+    weights = jnp.ones(len(y), scores.dtype) if weights is None else weights
+    hot = y if y.ndim == 2 else jnp.eye(scores.shape[1], dtype=scores.dtype)[y]
     targets = (1 - label_smoothing) * hot + label_smoothing / scores.shape[1]
     return (weights * -(targets * jnp.log(p)).sum(axis=1)).sum() / weights.sum()
 
@@ -80,7 +82,7 @@ def svm_loss(scores, y, weights=None):
 
 
 def sigmoid_loss(scores, y, weights=None):
-    p = 1 / (1 + jnp.exp(-scores))
+    p, y = 1 / (1 + jnp.exp(-scores)), jnp.asarray(y, scores.dtype)
     return _mean_of_rows(-(y * jnp.log(p) + (1 - y) * jnp.log(1 - p)), weights)
 
 

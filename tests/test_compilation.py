@@ -111,7 +111,7 @@ def test_a_command_goes_on_without_a_cache_that_it_cannot_have(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     code, out, err = jaxfc(capfd, "train", *FAST, "--compile-cache", open_to_all(tmp_path / "folder"))
     assert code == 0
-    assert out[-1] == "run: runs/digits-1"
+    assert out[-2] == "run: runs/digits-1"
     assert len(err) == 1
     assert err[0].startswith(f"jaxfc: no compilation cache: {tmp_path}/folder has mode 777: others could ")
 

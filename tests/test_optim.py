@@ -76,14 +76,14 @@ def assert_equals_optax(rule, hyper, peer, params, steps=100, tolerance=1e-10):
     chex.assert_trees_all_close(got, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "promotion")
 @pytest.mark.parametrize("name", optim.RULES)
 def test_equals_optax_over_100_steps(name):
     hyper, make = PEERS[name]
     assert_equals_optax(optim.RULES[name], hyper, make(), tree(0))
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "promotion")
 @pytest.mark.parametrize("name", ["adamw", "lion"])
 def test_decay_acts_on_what_the_predicate_says(name):
     hyper = {"learning_rate": 0.01, "beta2": 0.99, "weight_decay": 0.5}
@@ -118,6 +118,7 @@ def test_rules_that_decay_elsewhere_are_told_apart_by_name_and_value():
 # ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("promotion")
 def test_muon_equals_optax_in_float32():
     params = [{"w": jnp.ones((3, 7)), "b": jnp.ones(7)}, {"w": jnp.ones((7, 4)), "b": jnp.ones(4)}]
     peer = optax.contrib.muon(0.01, weight_decay=0.1)

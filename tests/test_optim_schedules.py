@@ -24,7 +24,7 @@ def rates(kind, steps, **numbers):
     return np.asarray(values)
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "promotion")
 def test_schedules_equal_optax_and_their_definitions():
     count = np.arange(50)
     np.testing.assert_allclose(rates("constant", 50), 0.5)
@@ -65,6 +65,7 @@ def course(rule, state, steps, params=PARAMS):
     return params, state
 
 
+@pytest.mark.usefixtures("promotion")
 def test_any_hyper_parameter_follows_a_schedule_as_in_optax():
     rule = Scheduled(Scheduled(optim.adamw, "cosine"), "linear", of="weight_decay")
     numbers = {"schedule": Schedule(total_steps=20), "weight_decay_schedule": Schedule(total_steps=10, final=0.5)}
@@ -96,7 +97,7 @@ def test_the_learning_rate_told_is_that_of_its_own_schedule():
 
 
 def halving(step, schedule):
-    return 0.5**step
+    return 0.5 ** step.astype(float)
 
 
 def test_a_function_of_ones_own_is_a_schedule():

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 from functools import partial
@@ -57,8 +58,26 @@ def test_a_run_prints_and_keeps_what_it_promises(trained, run):
 def test_folders_are_numbered(capfd, folder):
     (folder / "runs" / "digits-1").mkdir(parents=True)
     _, out, _ = jaxfc(capfd, "train", *FAST)
-    assert out[-1] == "run: runs/digits-2"
+    assert out[-2] == "run: runs/digits-2"
     assert (folder / "runs" / "digits-2" / "model.safetensors").exists()
+
+
+def test_the_last_line_is_of_commands_that_can_be_given(capfd, folder):
+    """In a folder with a space in its name, without test rows; a search names its own, not its final run's."""
+    data = load("digits")
+    np.savez("d.npz", x=data.x_train[:100], y=data.y_train[:100], x_val=data.x_val, y_val=data.y_val)
+    np.save("new.npy", data.x_test)
+    small = ["--data", "d.npz", "--hidden", "4", "--epochs", "1", "--no-progress"]
+    for command, flags, count in (("train", [], 3), ("search", ["--trials", "1", "--then-train=--epochs 1"], 2)):
+        code, out, _ = jaxfc(capfd, command, *small, *flags, "--out", f"my {command}")
+        assert (code, sum("next: " in line for line in out)) == (0, 1)
+        commands = out[-1].removeprefix("next: ").split("; ")
+        assert len(commands) == count
+        for each in commands:
+            program, *args = shlex.split(each.replace("FILE", "new.npy"))
+            code, out, err = jaxfc(capfd, *args)
+            assert (program, code, err) == ("jaxfc", 0, []), each
+        (folder / "new.predictions.csv").unlink()
 
 
 def test_plain_training_reaches_97_percent(capfd):

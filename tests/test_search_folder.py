@@ -240,7 +240,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-def test_the_report_is_sorted_by_a_click_in_a_real_browser(here):
+def test_the_report_in_a_real_browser_on_a_phone_and_sorted_by_a_click(here):
     sync_api = pytest.importorskip("playwright.sync_api")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_api.sync_playwright() as playwright:
@@ -250,7 +250,22 @@ def test_the_report_is_sorted_by_a_click_in_a_real_browser(here):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
         page.on("request", lambda request: requests.append(request.url))
+        page.set_viewport_size({"width": 360, "height": 740})
         page.goto((here / "report.html").as_uri())
+        # It opens with the best trials, the best first, and pictures; the table of all is folded away after them.
+        best = page.locator("#best tbody tr")
+        assert best.count() == 6
+        scores = page.locator("#best tbody td:nth-child(2)").all_inner_texts()
+        assert scores == sorted(scores, key=float, reverse=True)
+        assert not page.locator("#trials").is_visible()
+        tops = [page.locator(each).first.bounding_box()["y"] for each in ("#best", "img", "#all")]
+        assert tops == sorted(tops)
+        for opened in (False, True):  # a wide table scrolls by itself, and the page does not
+            assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+            if not opened:
+                page.locator("summary").click()
+        assert page.locator(".table", has=page.locator("#trials")).evaluate("box => box.scrollWidth > box.clientWidth")
+        page.set_viewport_size({"width": 1200, "height": 800})
 
         def column(name):
             heads = page.locator("#trials th").all_inner_texts()

@@ -19,6 +19,7 @@ from jaxfc.cs231n import optim
 from jaxfc.cs231n.bridge import aligned, compiled
 from jaxfc.cs231n.classifiers.fc_net import SMALL, FullyConnectedNet, Programs, flat
 from jaxfc.cs231n.rows import Rows
+from jaxfc.layers.common import wide_type
 
 Array = np.ndarray
 MASK_BYTES = 2**23  # of dropout masks drawn at a time: few, so that the first part of a stretch starts soon
@@ -216,7 +217,7 @@ def _program(programs: Programs, groups: tuple[tuple[str, ...], ...], rule: str 
                 new_slots.append(arrays)
             return _like(layers, params), stats, new_slots, losses.at[i].set(loss.astype(losses.dtype))
 
-        losses = jnp.zeros(len(rows), jnp.promote_types(x.dtype, jnp.float32))
+        losses = jnp.zeros(len(rows), wide_type(x))
         return lax.fori_loop(0, iterations, iteration, (*start, losses))
 
     return compiled(stretch, donate=(0,))

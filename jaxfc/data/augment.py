@@ -25,6 +25,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int32, Key, Num, Shaped
 
 from jaxfc.errors import check_number, shortened, unknown_name
+from jaxfc.layers.common import wide_type
 from jaxfc.layers.threefry import bits16
 
 _MOST = 1e6  # of a number beyond which nothing is left of the inputs, or float32 has no draws
@@ -80,7 +81,7 @@ class ImageAugmentation:
         images = x.reshape(len(x), math.prod(self.image_shape[:-2]), *self.image_shape[-2:])
         # Each limit's share of the 65,536 values, to one.
         bits = bits16(key, (len(x), len(self.limits))).astype(jnp.uint32)
-        draws = (bits * np.array(self.limits, np.uint32) >> 16).astype(jnp.int32)
+        draws = (bits * np.array([self.limits], np.uint32) >> 16).astype(jnp.int32)
         return _each_row(self.change, images, draws).reshape(x.shape), y
 
 
@@ -173,10 +174,11 @@ class Cutout(ImageAugmentation):
     def change(self, image: Image, draws: Draws) -> Image:
         """Blank the square around the centre."""
         row, column = (
-            jnp.arange(size) - centre + self.pixels // 2 for size, centre in zip(self.limits, draws, strict=True)
+            jnp.arange(size, dtype=draws.dtype) - centre + self.pixels // 2
+            for size, centre in zip(self.limits, draws, strict=True)
         )
-        inside = ((row >= 0) & (row < self.pixels))[:, None] & (column >= 0) & (column < self.pixels)
-        return jnp.where(inside, 0, image)
+        rows, columns = ((place >= 0) & (place < self.pixels) for place in (row, column))
+        return jnp.where((rows[:, None] & columns[None, :])[None], 0, image)
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,13 @@ class Mixup:
         order = jax.random.permutation(order_key, len(x))
 
         def mixed(a: Array) -> Array:
-            return _each_row(lambda row, other: (share * row + (1 - share) * a[other]).astype(a.dtype), a, order)
+            wide = wide_type(a)
+            mine, theirs = share.astype(wide), (1 - share).astype(wide)
+
+            def mix(row: Array, other: Array) -> Array:
+                return (mine * row.astype(wide) + theirs * a[other].astype(wide)).astype(a.dtype)
+
+            return _each_row(mix, a, order)
 
         return mixed(x), mixed(y)
 

@@ -27,11 +27,15 @@ class Normalizer(NamedTuple):
         """Normalize a batch, into `dtype` (by default that of `mean`)."""
         import jax.numpy as jnp
 
+        from jaxfc.layers.common import wider
+
         x, mean = jnp.asarray(x), jnp.asarray(self.mean)
         dtype = dtype or mean.dtype
         # In bfloat16 the years 2012 to 2019 are one number before the mean is subtracted.
-        wide = jnp.promote_types(jnp.promote_types(x.dtype, dtype), jnp.float32)
-        return ((x.astype(wide) - mean.astype(wide)) * jnp.asarray(self.scale, wide)).astype(dtype)
+        wide = wider(x.dtype, dtype)
+        scale = jnp.asarray(self.scale, wide)
+        scale = scale if scale.ndim == 0 else scale[None, :]
+        return ((x.astype(wide) - mean.astype(wide)[None, :]) * scale).astype(dtype)
 
 
 def centred(x: Rows) -> Normalizer:

@@ -177,14 +177,14 @@ def _is_soft(y: Array) -> bool:
 
 
 def _one_hot(y: Array, classes: int) -> Array:
-    dtype = jnp.result_type(y, jnp.int32)  # uint8 counts no further than 255, and classes may
-    return y.astype(dtype)[:, None] == jnp.arange(classes, dtype=dtype)
+    # In int32: uint8 counts no further than 255, and classes may.
+    return y.astype(jnp.int32)[:, None] == jnp.arange(classes, dtype=jnp.int32)[None, :]
 
 
 def _targets(y: Array, classes: int, label_smoothing: Number, dtype: jnp.dtype) -> Array:
     smoothing = jnp.asarray(label_smoothing, dtype)
-    sharp = y.astype(dtype) if _is_soft(y) else _one_hot(y, classes)
-    return (1 - smoothing) * sharp + smoothing / classes
+    sharp = y if _is_soft(y) else _one_hot(y, classes)
+    return (1 - smoothing) * sharp.astype(dtype) + smoothing / classes
 
 
 def _check_labels(scores: Any, y: Any, weights: Any, *constants: Any) -> None:

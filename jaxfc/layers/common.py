@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, DTypeLike, Float, Real
 
@@ -18,7 +19,19 @@ def wide_type(*arrays: Array) -> jnp.dtype:
     >>> wide_type(jnp.ones(2, jnp.bfloat16))
     dtype('float32')
     """
-    return jnp.result_type(jnp.float32, *arrays)
+    return wider(*(array.dtype for array in arrays))
+
+
+def wider(*dtypes: DTypeLike) -> jnp.dtype:
+    """The widest floating dtype of these, but at least float32; float64 only while JAX's 64-bit mode is on.
+
+    JAX's own promotion says the same, but not where `jax_numpy_dtype_promotion` is `"strict"`.
+
+    >>> wider("bfloat16", "uint8")
+    dtype('float32')
+    """
+    floating = [dtype for dtype in map(jnp.dtype, dtypes) if jnp.issubdtype(dtype, jnp.floating)]
+    return jax.dtypes.canonicalize_dtype(max([jnp.dtype("float32"), *floating], key=lambda dtype: dtype.itemsize))
 
 
 def example_shares(weights: Weights | None, batch: int, dtype: DTypeLike) -> Weights:

@@ -33,7 +33,7 @@ def affine_forward(
     >>> print(out, affine(x, w, b))
     [[11.5]] [[11.5]]
     """
-    out = product(x, w.astype(x.dtype)) + b.astype(wide_type(x))
+    out = product(x, w.astype(x.dtype)) + b.astype(wide_type(x))[None, :]
     return out.astype(x.dtype if dtype is None else dtype), (x, w, b)
 
 

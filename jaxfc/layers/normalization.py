@@ -28,7 +28,7 @@ def _check_features(*names: str) -> Callable[..., None]:
 
 def _kept(x: Batch, counted: Counted) -> Batch:
     """Activations, with zeros for features that do not count."""
-    return x if counted is None else jnp.where(counted, x, 0)
+    return x if counted is None else jnp.where(counted[None, :], x, 0)
 
 
 def _row_mean(x: Batch, counted: Counted) -> Array:
@@ -72,13 +72,13 @@ def batchnorm_forward(
     """
     wide = wide_type(x)
     mean = jnp.mean(x, axis=0, dtype=wide)
-    centred = x.astype(wide) - mean
+    centred = x.astype(wide) - mean[None, :]
     var = jnp.mean(centred * centred, axis=0)
     inv_std = lax.rsqrt(var + jnp.asarray(eps, wide))
-    out = centred * inv_std * gamma.astype(wide) + beta.astype(wide)
+    out = centred * inv_std[None, :] * gamma.astype(wide)[None, :] + beta.astype(wide)[None, :]
     momentum = jnp.asarray(momentum, running_mean.dtype)
     running = tuple(
-        (momentum * old + (1 - momentum) * new).astype(old.dtype)
+        momentum * old + (1 - momentum) * new.astype(old.dtype)
         for old, new in ((running_mean, mean), (running_var, var))
     )
     return (out.astype(x.dtype), running), (x, mean, inv_std, gamma, beta)
@@ -112,10 +112,11 @@ def batchnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Featu
     x, mean, inv_std, gamma, beta = cache
     wide = mean.dtype
     dout = dout.astype(wide)
-    normalized = (x.astype(wide) - mean) * inv_std
+    normalized = (x.astype(wide) - mean[None, :]) * inv_std[None, :]
     dbeta = jnp.sum(dout, axis=0)
     dgamma = jnp.sum(dout * normalized, axis=0)
-    dx = gamma.astype(wide) * inv_std * (dout - (dbeta + normalized * dgamma) * (1 / len(x)))
+    scale = (gamma.astype(wide) * inv_std)[None, :]
+    dx = scale * (dout - (dbeta[None, :] + normalized * dgamma[None, :]) * (1 / len(x)))
     return dx.astype(x.dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
 
 
@@ -137,8 +138,8 @@ def batchnorm_test_forward(
     """
     wide = wide_type(x)
     inv_std = lax.rsqrt(running_var.astype(wide) + jnp.asarray(eps, wide))
-    normalized = (x.astype(wide) - running_mean.astype(wide)) * inv_std
-    out = normalized * gamma.astype(wide) + beta.astype(wide)
+    normalized = (x.astype(wide) - running_mean.astype(wide)[None, :]) * inv_std[None, :]
+    out = normalized * gamma.astype(wide)[None, :] + beta.astype(wide)[None, :]
     return out.astype(x.dtype), (x, running_mean, inv_std, gamma, beta)
 
 
@@ -154,8 +155,9 @@ def batchnorm_test_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, 
     wide = inv_std.dtype
     dout = dout.astype(wide)
     dbeta = jnp.sum(dout, axis=0)
-    dgamma = jnp.sum(dout * (x.astype(wide) - mean.astype(wide)) * inv_std, axis=0)
-    return (dout * gamma * inv_std).astype(x.dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
+    dgamma = jnp.sum(dout * (x.astype(wide) - mean.astype(wide)[None, :]) * inv_std[None, :], axis=0)
+    dx = dout * gamma.astype(wide)[None, :] * inv_std[None, :]
+    return dx.astype(x.dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
 
 
 batchnorm_test = differentiable(batchnorm_test_forward, batchnorm_test_backward, inputs=3, check=_check_batchnorm)
@@ -194,7 +196,7 @@ def layernorm_forward(
     centred = _kept(x.astype(wide) - _row_mean(x.astype(wide), counted), counted)
     inv_std = lax.rsqrt(_row_mean(centred * centred, counted) + jnp.asarray(eps, wide))
     normalized = centred * inv_std
-    out = _kept(normalized * gamma.astype(wide) + beta.astype(wide), counted)
+    out = _kept(normalized * gamma.astype(wide)[None, :] + beta.astype(wide)[None, :], counted)
     return out.astype(x.dtype), (normalized, inv_std, gamma, beta, counted)
 
 
@@ -219,7 +221,7 @@ def layernorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature, Featu
     dtype, dout = dout.dtype, _kept(dout.astype(normalized.dtype), counted)
     dbeta = jnp.sum(dout, axis=0)
     dgamma = jnp.sum(dout * normalized, axis=0)
-    dnormalized = dout * gamma.astype(normalized.dtype)
+    dnormalized = dout * gamma.astype(normalized.dtype)[None, :]
     along = _row_mean(dnormalized * normalized, counted)
     dx = _kept(inv_std * (dnormalized - _row_mean(dnormalized, counted) - normalized * along), counted)
     return dx.astype(dtype), dgamma.astype(gamma.dtype), dbeta.astype(beta.dtype)
@@ -254,7 +256,7 @@ def rmsnorm_forward(x: Batch, gamma: Feature, eps: Number = 1e-5, counted: Count
     """
     wide = wide_type(x)
     scale = lax.rsqrt(_row_mean(jnp.square(x.astype(wide)), counted) + jnp.asarray(eps, wide))
-    out = _kept(x.astype(wide) * scale * gamma.astype(wide), counted)
+    out = _kept(x.astype(wide) * scale * gamma.astype(wide)[None, :], counted)
     return out.astype(x.dtype), (x, scale, gamma, counted)
 
 
@@ -279,7 +281,7 @@ def rmsnorm_backward(dout: Batch, cache: tuple) -> tuple[Batch, Feature]:
     dtype, dout = dout.dtype, _kept(dout.astype(scale.dtype), counted)
     normalized = x.astype(scale.dtype) * scale
     dgamma = jnp.sum(dout * normalized, axis=0)
-    dnormalized = dout * gamma.astype(scale.dtype)
+    dnormalized = dout * gamma.astype(scale.dtype)[None, :]
     dx = _kept(scale * (dnormalized - normalized * _row_mean(dnormalized * normalized, counted)), counted)
     return dx.astype(dtype), dgamma.astype(gamma.dtype)
 

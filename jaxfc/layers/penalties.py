@@ -29,7 +29,7 @@ def l2_penalty_backward(dout: Scalar, cache: tuple) -> Array:
     [[1.5 1.5]]
     """
     w, reg = cache
-    return (dout * reg * w).astype(w.dtype)
+    return (dout * reg * w.astype(reg.dtype)).astype(w.dtype)
 
 
 l2_penalty = differentiable(l2_penalty_forward, l2_penalty_backward)

@@ -145,7 +145,8 @@ def quantile_loss_forward(
     wide = wide_type(outputs)
     q = jnp.asarray(quantiles, wide)
     residuals = y.astype(wide)[:, :, None] - outputs.astype(wide).reshape(*y.shape, len(q))
-    losses = jnp.maximum(q * residuals, (q - 1) * residuals)
+    each = q[None, None, :]
+    losses = jnp.maximum(each * residuals, (each - 1) * residuals)
     shares = example_shares(weights, len(outputs), wide)
     return jnp.sum(shares * jnp.mean(losses, axis=(1, 2))), (residuals, q, shares, outputs)
 
@@ -164,7 +165,8 @@ def quantile_loss_backward(dout: Scalar, cache: tuple) -> Float[Array, "batch ou
     [[-0.125  0.125]]
     """
     residuals, q, shares, outputs = cache
-    slopes = jnp.where(residuals > 0, -q, jnp.where(residuals < 0, 1 - q, 0))
+    each = q[None, None, :]
+    slopes = jnp.where(residuals > 0, -each, jnp.where(residuals < 0, 1 - each, 0))
     return _spread(slopes.reshape(outputs.shape), shares, dout).astype(outputs.dtype)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxfc import layers
 from jaxfc.errors import PrecisionError, unknown_name
+from jaxfc.layers.common import wider
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "rmsnorm")
 INITIALIZERS = ("he", "glorot", "lecun")
@@ -72,7 +73,7 @@ def norm_count(normalization: str | None) -> int:
 
 def norm_stats(normalization: str | None, width: int, dtype: Any) -> tuple[RunningStats, ...]:
     """The statistics of a normalization: mean 0 and variance 1 where it is batchnorm's, else none."""
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = wider(dtype)
     return (RunningStats(jnp.zeros(width, wide), jnp.ones(width, wide)),) if normalization == "batchnorm" else ()
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Key, Num
 
 from jaxfc import layers
 from jaxfc.description import number
+from jaxfc.layers.common import wide_type
 from jaxfc.networks import blocks
 from jaxfc.networks.blocks import Layer, RunningStats
 from jaxfc.networks.contract import Cost, Outputs, network
@@ -172,7 +173,7 @@ class FCNet:
         x, running = blocks.normalize(self, layer, stats[i : i + 1], x, train=train, counted=counted)
         x = blocks.activation(self.activation)(x)
         if counted is not None:
-            x = jnp.where(counted, x, 0)  # a sigmoid's 0 is not 0
+            x = jnp.where(counted[None, :], x, 0)  # a sigmoid's 0 is not 0
         if train and self.dropout_keep_ratio is not None:
             noise = key[i] if isinstance(key, Sequence) else jax.random.fold_in(key, i)
             x = layers.dropout(x, self.dropout_keep_ratio, noise)
@@ -181,7 +182,7 @@ class FCNet:
     def outputs(self, head: Layer, x: Float[Array, "batch width"]) -> Outputs:
         """What the last layer makes of its inputs."""
         # In bfloat16, outputs that differ would be rounded to ties.
-        wide = jnp.promote_types(x.dtype, jnp.float32)
+        wide = wide_type(x)
         return layers.affine(x, head["w"], head["b"], None if wide == x.dtype else wide)
 
     def penalty(self, params: Params) -> Float[Array, ""] | None:

@@ -133,9 +133,9 @@ class PaddedFCNet:
         draws = jax.random.normal(key, (self.draws,), dtype)
         params, stats, before = [], [], 0
         for i, ((row, row_there), (column, there), fan_in, fan_out) in enumerate(self._layers()):
-            place = before + row[:, None] * fan_out + column
+            place = before + row[:, None] * fan_out + column[None, :]
             drawn = jnp.asarray(self.scales[i], dtype) * draws.at[place].get(mode="clip")
-            w = jnp.where(row_there[:, None] & there, drawn, 0)
+            w = jnp.where(row_there[:, None] & there[None, :], drawn, 0)
             layer = {"w": w, "b": jnp.zeros(w.shape[1], dtype)}
             if i < len(net.hidden_dims):
                 ones_and_zeros = blocks.norm_parameters(net.normalization, w.shape[1], dtype)

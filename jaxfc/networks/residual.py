@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from jaxfc import layers
 from jaxfc.description import number
+from jaxfc.layers.common import wide_type
 from jaxfc.networks import blocks
 from jaxfc.networks.contract import Cost, Outputs, network
 from jaxfc.networks.precision import compute_type
@@ -163,7 +164,7 @@ class ResidualNet:
                 keep_ratio = 1 - (i + 1) / self.depth * (1 - self.depth_keep_ratio)
                 branch = layers.stochastic_depth(branch, keep_ratio, keys[1])
             x = x + branch
-        wide = jnp.promote_types(x.dtype, jnp.float32)
+        wide = wide_type(x)
         return layers.affine(x, head["w"], head["b"], None if wide == x.dtype else wide), new_stats
 
     def penalty(self, params: Params) -> Float[Array, ""] | None:

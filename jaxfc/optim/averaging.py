@@ -72,7 +72,7 @@ class Averaged:
 
         def blend(average: Array, p: Array) -> Array:
             d = decay.astype(average.dtype)
-            return d * average + (1 - d) * p
+            return d * average + (1 - d) * p.astype(average.dtype)
 
         average = jax.tree.map(blend, state.average, params)
         return params, AveragedState(state.decay, state.count + 1, average, inner)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxfc.layers.common import wider
 from jaxfc.optim.contract import UpdateRule, hyper_names, learning_rate_of
 from jaxfc.optim.hyper import Hyper, Number, numbers
 from jaxfc.optim.leaves import Tree, wide
@@ -17,7 +18,9 @@ def global_norm(grads: Tree) -> Number:
     >>> print(global_norm([{"w": jnp.array([3.0])}, {"w": jnp.array([4.0])}]))
     5.0
     """
-    return jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(wide(g)))) for g in jax.tree.leaves(grads)))
+    leaves = jax.tree.leaves(grads)
+    widest = wider(*(g.dtype for g in leaves))
+    return jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(wide(g)))).astype(widest) for g in leaves))
 
 
 def clip_by_global_norm(grads: Tree, max_norm: Hyper) -> Tree:
@@ -27,8 +30,9 @@ def clip_by_global_norm(grads: Tree, max_norm: Hyper) -> Tree:
     [1.5 2. ]
     """
     norm = global_norm(grads)
+    max_norm = jnp.asarray(max_norm, norm.dtype)
     factor = jnp.where(norm > max_norm, max_norm / norm, 1)
-    return jax.tree.map(lambda g: (g * factor).astype(g.dtype), grads)
+    return jax.tree.map(lambda g: (g.astype(wide(g)) * factor.astype(wide(g))).astype(g.dtype), grads)
 
 
 class ClippedState(NamedTuple):

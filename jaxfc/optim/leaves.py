@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxfc.layers.common import wider
+
 Tree = PyTree[Float[Array, "..."]]
 Predicate = Callable[[str, Any], bool]
 """Of a parameter's path, such as `"0.w"`, and the parameter."""
@@ -47,7 +49,7 @@ def wide(leaf: Any) -> jnp.dtype:
     >>> wide(jnp.ones(3, jnp.bfloat16)).name
     'float32'
     """
-    return jnp.promote_types(leaf.dtype, jnp.float32)
+    return wider(leaf.dtype)
 
 
 def zeros(params: Tree) -> Tree:

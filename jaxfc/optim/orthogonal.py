@@ -38,7 +38,7 @@ def orthogonalize(matrix: Float[Array, "rows columns"], epsilon: Hyper = 1e-8) -
     if rows > columns:  # the products are of the shorter side
         return orthogonalize(matrix.T, epsilon).T
     norm = jnp.sqrt(jnp.sum(jnp.square(matrix.astype(wide(matrix)))))
-    x = (matrix / (norm + epsilon)).astype(matrix.dtype)
+    x = (matrix.astype(norm.dtype) / (norm + epsilon)).astype(matrix.dtype)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = x @ x.T

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Int, Real
 
 from jaxfc.errors import check_number, unknown_name
@@ -62,7 +63,9 @@ def exponential(step: Array, s: Schedule) -> Array:
     >>> print(exponential(jnp.int32(25), Schedule(steps_per_epoch=10, lr_decay=0.5)))
     0.25
     """
-    return jnp.asarray(s.lr_decay, jnp.result_type(float)) ** (step // s.steps_per_epoch)
+    per_epoch = jnp.asarray(s.steps_per_epoch)
+    epochs = step.astype(per_epoch.dtype) // per_epoch
+    return lax.pow(_fraction(s.lr_decay), epochs.astype(jnp.int32))
 
 
 def cosine(step: Array, s: Schedule) -> Array:
@@ -71,7 +74,8 @@ def cosine(step: Array, s: Schedule) -> Array:
     >>> print(f"{cosine(jnp.int32(50), Schedule(total_steps=100)):.3f}")
     0.500
     """
-    return s.final + (1 - s.final) * 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, s)))
+    final = _fraction(s.final)
+    return final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, s)))
 
 
 def linear(step: Array, s: Schedule) -> Array:
@@ -80,12 +84,17 @@ def linear(step: Array, s: Schedule) -> Array:
     >>> print(linear(jnp.int32(25), Schedule(total_steps=100)))
     0.75
     """
-    return 1 - (1 - s.final) * _progress(step, s)
+    return 1 - (1 - _fraction(s.final)) * _progress(step, s)
 
 
 def _progress(step: Array, s: Schedule) -> Array:
-    done = jnp.asarray(step - s.warmup_steps, jnp.result_type(float))
-    return jnp.clip(done / jnp.maximum(s.total_steps - s.warmup_steps, 1), 0, 1)
+    warmup = _fraction(s.warmup_steps)
+    return jnp.clip((_fraction(step) - warmup) / jnp.maximum(_fraction(s.total_steps) - warmup, 1), 0, 1)
+
+
+def _fraction(number: Any) -> Array:
+    """A number of a schedule in the type to compute in; steps are exact in it up to 2^24, in float32."""
+    return jnp.asarray(number, jnp.result_type(float))
 
 
 Kind = Callable[[Array, Schedule], Array]
@@ -182,8 +191,7 @@ class Scheduled:
     def factor(self, state: ScheduledState, ago: int = 0) -> Array:
         """Return the factor of the coming update, warm-up included, or of the one `ago` updates before that."""
         step = state.step - ago
-        reached = jnp.asarray(step + 1, jnp.result_type(float))  # a quotient of integers would be float32
-        warmup = jnp.minimum(reached / jnp.maximum(state.schedule.warmup_steps, 1), 1)
+        warmup = jnp.minimum(_fraction(step + 1) / jnp.maximum(_fraction(state.schedule.warmup_steps), 1), 1)
         kind = self.kind if callable(self.kind) else SCHEDULES[self.kind]
         return kind(step, state.schedule) * warmup
 

@@ -13,6 +13,7 @@ from jaxtyping import Int, PyTree
 
 from jaxfc.data import Dataset
 from jaxfc.errors import unknown_name
+from jaxfc.layers.common import wider
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype, shapes
 from jaxfc.optim import UpdateRule, check_rule
@@ -198,8 +199,7 @@ def group(made: Sequence[Blueprint], nets: Sequence[Network], data: Dataset, fol
     for (structure, *_), each, mine in zip(groups, groups.values(), rows.values(), strict=True):
         *columns, seeds = (np.stack(column) for column in zip(*mine, strict=True))
         net, tasks, hyper = structure.unflatten(columns)
-        kind = jnp.promote_types(dtype(each.net), jnp.float32)
-        kind = jnp.promote_types(kind, getattr(each.net, "param_dtype", np.float32))
+        kind = wider(dtype(each.net), getattr(each.net, "param_dtype", np.float32))
         net, tasks = _of_kind((net, tasks), kind)
         apart = net, _of_kind(hyper, jnp.result_type(float)), seeds.astype(np.int32)
         each.folds = [Candidates(apart[0], task, *apart[1:]) for task in tasks]

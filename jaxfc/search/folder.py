@@ -118,6 +118,7 @@ def _search_in(
         print(f"{name}: {value:.4f}")
     _write_report(out, config, found, model, measured)
     print(f"report: {out / REPORT}")
+    print(runs.what_next(out, data))
     return found
 
 
@@ -186,7 +187,7 @@ def _best_model(
         folder = out / FINAL
         print(f"final training: {folder}", flush=True)
         resume = (folder / runs.CONFIG).exists()
-        result = runs.train(config, folder, resume=resume, progress=progress)
+        result = runs.train(config, folder, resume=resume, progress=progress, hints=False)
         if result.stopped == "interrupted":
             return None
         model: Predictor = result.model(runs.load_data(config))

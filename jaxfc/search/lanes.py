@@ -154,7 +154,10 @@ class Lanes:
         trained = train(candidates, members, self._data[device][fold], plans, *numbers)
         members, *measured = jax.device_get(trained)
         count, epochs = len(chunk.numbers), chunk.num_epochs
-        return unstack(members, count), *(each[:epochs, :count] for each in measured)
+        # Epochs that early stopping left out, or that come after a failure, took no steps.
+        last = members.step[:count] // chunk.group.iterations
+        ran = np.arange(chunk.first_epoch, chunk.first_epoch + epochs)[:, None] <= last[None, :]
+        return unstack(members, count), *(np.where(ran, each[:epochs, :count], np.nan) for each in measured)
 
     def _plans_of(self, chunk: Chunk, fold: int) -> np.ndarray:
         group = chunk.group

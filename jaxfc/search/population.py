@@ -56,8 +56,8 @@ def train(
     """Train the members for some epochs; see `jaxfc.training.program.train_epochs`.
 
     Returns:
-        The members; and for each epoch and member the mean loss, the validation score and the validation loss,
-        NaN for epochs that were not run.
+        The members; and for each epoch and member the mean loss, the validation score and the validation loss, 0
+        for epochs that were not run.
     """
     keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[1])(candidates.seed)
     state = TrainState(members.params, members.stats, members.opt_state, keys, members.step)

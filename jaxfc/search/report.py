@@ -1,4 +1,4 @@
-"""A search as a table, and as one self-contained page with table and pictures."""
+"""A search as a table, and as one self-contained page: the best trials, pictures, and the table of all."""
 
 import base64
 import csv
@@ -6,12 +6,15 @@ import html
 import io
 import math
 from collections.abc import Mapping
+from itertools import starmap
 from string import Template
 from typing import Any
 
 from jaxfc.search.pictures import names_of
 from jaxfc.search.spaces import spell_value
 from jaxfc.search.trials import Trial, ranked
+
+BEST = 10  # trials at the top of the page
 
 
 def table(trials: list[Trial], digits: int = 12) -> tuple[list[str], list[list[Any]]]:
@@ -53,7 +56,10 @@ def trials_csv(trials: list[Trial]) -> str:
 
 
 def page(title: str, facts: Mapping[str, str], trials: list[Trial], pictures: Mapping[str, bytes]) -> str:
-    """One HTML page that needs nothing else: facts, pictures (PNG, by caption), and the table, sortable by a click.
+    """One HTML page that needs nothing else, for a screen of any width.
+
+    It opens with the facts, the best trials and the pictures; the table of all trials, sortable by a click, is folded
+    away after them.
 
     Args:
         title: its heading.
@@ -62,13 +68,30 @@ def page(title: str, facts: Mapping[str, str], trials: list[Trial], pictures: Ma
         pictures: PNG files by caption.
     """
     head, rows = table(trials, digits=5)
-    best = ranked(trials)[:1]
+    best = [trial.number for trial in ranked(trials)[:BEST]]
     return PAGE.substitute(
         title=html.escape(title),
         facts="".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items()),
-        pictures="".join(_figure(caption, png) for caption, png in pictures.items()),
+        best=_best(head, {row[0]: row for row in rows}, best),
+        pictures=f"<h2>Pictures</h2>{''.join(starmap(_figure, pictures.items()))}" if pictures else "",
+        count=len(trials),
         head="".join(f'<th scope="col" aria-sort="none"><button>{html.escape(name)}</button></th>' for name in head),
-        rows="".join(_row(row, best=bool(best) and row[0] == best[0].number) for row in rows),
+        rows="".join(_row(row, best=row[0] in best[:1]) for row in rows),
+    )
+
+
+def _best(head: list[str], rows: Mapping[int, list[Any]], numbers: list[int]) -> str:
+    """A short table of the best trials: their scores first, then the settings that set them apart."""
+    if not numbers:
+        return ""
+    start = head.index("status")
+    epoch, loss = (head.index(name, start) for name in ("best_epoch", "val_loss"))
+    columns = [0, loss - 1, loss, epoch, *range(1, start)]
+    cells = "".join(f'<th scope="col">{html.escape(head[column])}</th>' for column in columns)
+    lines = "".join(_row([rows[n][column] for column in columns], best=n == numbers[0]) for n in numbers)
+    return (
+        f'<h2>The best trials</h2><div class="table" tabindex="0"><table id="best"><thead><tr>{cells}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
     )
 
 
@@ -91,29 +114,45 @@ PAGE = Template("""<!DOCTYPE html>
 <title>$title</title>
 <link rel="icon" href="data:,">
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+:root { color-scheme: light dark; --text: #222; --soft: #666; --line: #e4e4e4; --head: #f6f6f6; --best: #fdeee6;
+  --hover: #f2f6fb; --page: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #ddd; --soft: #999; --line: #3a3a3a; --head: #262626; --best: #4a2c1a; --hover: #232b36;
+    --page: #171717; }
+}
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2rem auto; padding: 0 1rem;
+  color: var(--text); background: var(--page); overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; } h2, summary { font-size: 1.15rem; font-weight: 600; margin-top: 2rem; }
+summary { cursor: pointer; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; }
-dt { color: #666; } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #666; font-size: .9rem; }
+dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
+figure { margin: 1.2rem 0; } img { display: block; max-width: 100%; height: auto; background: #fff; }
+figcaption { color: var(--soft); font-size: .9rem; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; white-space: nowrap; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #e4e4e4; }
-th { background: #f6f6f6; }
+th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
+th { background: var(--head); }
 th button { font: inherit; font-weight: 600; border: 0; background: none; padding: 0; cursor: pointer; color: inherit; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; }
 th[aria-sort=descending] button::after { content: " \\25BC"; }
-tr.best td { background: #fdeee6; font-weight: 600; } tbody tr:hover td { background: #f2f6fb; }
+tr.best td { background: var(--best); font-weight: 600; } tbody tr:hover td { background: var(--hover); }
+@media (max-width: 600px) {
+  body { margin-top: 1rem; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+  th, td { padding: .25rem .5rem; }
+}
 </style>
 </head>
 <body>
 <h1>$title</h1>
 <dl>$facts</dl>
-<h2>Trials</h2>
-<p>Click a heading to sort by it; the best candidate is shaded.</p>
-<div class="table"><table id="trials"><thead><tr>$head</tr></thead><tbody>$rows</tbody></table></div>
-<h2>Pictures</h2>
+$best
 $pictures
+<details id="all">
+<summary>All $count trials</summary>
+<p>Click a heading to sort by it; the best candidate is shaded.</p>
+<div class="table" tabindex="0"><table id="trials"><thead><tr>$head</tr></thead><tbody>$rows</tbody></table></div>
+</details>
 <script>
 const table = document.getElementById("trials"), body = table.tBodies[0];
 table.tHead.addEventListener("click", event => {

@@ -185,8 +185,13 @@ def _start(prepared: Prepared, data: DeviceData) -> Training:
     check_rule(rule, state.params, state.params, state.opt_state)
     begin = begin_measured if prepared.stream is None else prepared.stream.begin
     progress, measures = begin(net, task, state, data)
-    course = (np.array([each]) for each in jax.device_get(measures))
+    course = (_course(each, 1) for each in jax.device_get(measures))
     return Training(progress, Histories(np.zeros(0, np.float32), *course))
+
+
+def _course(measured: np.ndarray | None, epochs: int) -> np.ndarray:
+    """What was measured in the first of these epochs; NaN where it is not measured."""
+    return np.full(epochs, np.nan, np.float32) if measured is None else np.atleast_1d(measured)[:epochs]
 
 
 def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
@@ -210,7 +215,7 @@ def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
     if failed_at:
         _raise_divergence(recipe.rule, progress, int(failed_at), losses.ravel(), (first - 1) * iterations, iterations)
     trained = int(steps) // iterations - run.epoch  # patience may have ended it sooner
-    new = Histories(losses[:trained].ravel(), *(each[:trained] for each in measures))
+    new = Histories(losses[:trained].ravel(), *(_course(each, trained) for each in measures))
     return Training(progress, Histories(*map(np.concatenate, zip(run.histories, new, strict=True))))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxfc.data import Dataset
 from jaxfc.errors import shortened
+from jaxfc.layers.common import wider
 from jaxfc.memory import check_memory
 from jaxfc.networks import Network
 from jaxfc.networks.contract import cost, dtype
@@ -172,8 +173,7 @@ def check_held(net: Network, numbers: Any) -> None:
     Traceback (most recent call last):
     ValueError: learning_rate=1e-60 must be 0 or from 1.2e-38 to 3.4e+38 in size: float32 holds no other numbers
     """
-    wide = jnp.promote_types(jnp.promote_types(dtype(net), getattr(net, "param_dtype", np.float32)), np.float32)
-    kind = np.dtype(wide if jax.config.jax_enable_x64 else np.float32)
+    kind = np.dtype(wider(dtype(net), getattr(net, "param_dtype", np.float32)))
     least, most = (float(bound) for bound in (np.finfo(kind).tiny, np.finfo(kind).max))
     for name, value in _named(numbers):
         if name.endswith("_steps") and isinstance(value, int) and value > MOST_STEPS:

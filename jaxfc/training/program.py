@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, Key, Num, PyTree
 
 from jaxfc.data import Normalizer
 from jaxfc.data.augment import augment
+from jaxfc.layers.common import wider
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, dtype
 from jaxfc.objective import outputs_of
@@ -104,17 +105,17 @@ class Progress(NamedTuple):
 class Measures(NamedTuple):
     """What is measured after an epoch.
 
-    The score on the training sample (NaN without one), score and loss on the validation rows, and the score of
-    raw parameters where the others are averages (else NaN).
+    The score on the training sample (None without one), score and loss on the validation rows, and the score of
+    raw parameters where the others are averages (else None).
 
     >>> Measures(*jnp.zeros((4, 3))).val.shape
     (3,)
     """
 
-    train: Float[Array, "*epochs_members"]
+    train: Float[Array, "*epochs_members"] | None
     val: Float[Array, "*epochs_members"]
     val_loss: Float[Array, "*epochs_members"]
-    val_raw: Float[Array, "*epochs_members"]
+    val_raw: Float[Array, "*epochs_members"] | None
 
 
 def begin(state: TrainState) -> Progress:
@@ -177,14 +178,14 @@ def measure(net: Network, task: Task, state: TrainState, data: DeviceData, val: 
         return outputs_of(net, params, state.stats, data.normalizer, x)
 
     val = val or tuple(outputs(params, data.x_val) for params in kept)
-    unknown = jnp.float32(jnp.nan)
-    scores = [unknown, task.score(val[0], data.y_val, data.weights_val)]
+    train = raw = None
     if data.sample is not None:
         weights = None if data.weights is None else data.weights[data.sample]
-        scores[0] = task.score(outputs(kept[0], data.x[data.sample]), data.y[data.sample], weights)
-    raw = task.score(val[1], data.y_val, data.weights_val) if len(val) > 1 else unknown
-    loss = task.loss(val[0], data.y_val, data.weights_val)
-    return Measures(*(jnp.asarray(each, jnp.float32) for each in (*scores, loss, raw)))
+        train = task.score(outputs(kept[0], data.x[data.sample]), data.y[data.sample], weights)
+    if len(val) > 1:
+        raw = task.score(val[1], data.y_val, data.weights_val)
+    score, loss = (of(val[0], data.y_val, data.weights_val) for of in (task.score, task.loss))
+    return jax.tree.map(lambda each: jnp.asarray(each, jnp.float32), Measures(train, score, loss, raw))
 
 
 @jax.jit
@@ -250,7 +251,8 @@ def train_epochs(
         population: whether there is a leading axis of members.
 
     Returns:
-        The training; the losses; and what was measured. NaN for epochs that were not run.
+        The training; the losses; and what was measured. 0 for epochs that were not run: how many were, the training's
+        `step` says. (No NaN: under `jax_debug_nans` a program that returns one raises.)
 
     >>> from jaxfc import FCNet
     >>> from jaxfc.optim import sgd
@@ -284,18 +286,22 @@ def train_epochs(
             return _choose(active, trained, progress) if population else trained, history, measured
 
         def skip(progress: Progress) -> tuple[Progress, Array, Measures]:
-            blank = jnp.full((iterations, *members), jnp.nan, losses.dtype)
-            return progress, blank, jax.tree.map(lambda leaf: jnp.full(members, jnp.nan, leaf.dtype), measures)
+            blank = jnp.zeros((iterations, *members), losses.dtype)
+            return progress, blank, jax.tree.map(lambda leaf: jnp.zeros(members, leaf.dtype), measures)
 
         # Where every member has stopped, this saves their time; where some have, the others' takes as long.
         progress, history, measured = lax.cond(jnp.any(active), run, skip, progress)
-        history, measured = jax.tree.map(lambda each: jnp.where(active, each, jnp.nan), (history, measured))
+        history, measured = jax.tree.map(
+            lambda each: jnp.where(jnp.broadcast_to(active, each.shape), each, 0), (history, measured)
+        )
         measures = jax.tree.map(lambda all, new: all.at[i].set(new), measures, measured)
         return progress, losses.at[i].set(history), measures
 
-    losses = jnp.full((*plans.shape[:2], *members), jnp.nan, jnp.promote_types(dtype(net), jnp.float32))
-    blank = jnp.full((len(plans), *members), jnp.nan, jnp.float32)
-    return lax.fori_loop(0, num_epochs, epoch, (progress, losses, Measures(blank, blank, blank, blank)))
+    losses = jnp.zeros((*plans.shape[:2], *members), wider(dtype(net)))
+    one = partial(measure, data=data)
+    forms = jax.eval_shape(jax.vmap(one) if population else one, net, task, progress.state)
+    measures = jax.tree.map(lambda form: jnp.zeros((len(plans), *form.shape), form.dtype), forms)
+    return lax.fori_loop(0, num_epochs, epoch, (progress, losses, measures))
 
 
 train_program = jax.jit(train_epochs, static_argnames=("recipe", "population"), donate_argnames="progress")
@@ -315,7 +321,7 @@ def end_epoch(
     """
     bad = ~jnp.isfinite(history)
     failed = jnp.any(bad, axis=0)
-    failed_at = jnp.where(failed, (number - 1) * len(history) + jnp.argmax(bad, axis=0) + 1, 0)
+    failed_at = jnp.where(failed, (number - 1) * len(history) + jnp.argmax(bad, axis=0).astype(jnp.int32) + 1, 0)
     params, *raw = kept_params(state)
     epoch = jnp.broadcast_to(number, failed.shape).astype(jnp.int32)
     latest = Best(params, state.stats, raw[0] if raw else (), _ranked(task, measures), measures.val_loss, epoch)

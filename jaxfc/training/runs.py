@@ -8,6 +8,7 @@ The folder holds `config.json` (the settings), `checkpoint.safetensors` (everyth
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ def train(
     extend: int | None = None,
     progress: bool | None = None,
     stream: bool | None = None,
+    hints: bool = True,
 ) -> Result:
     """Train as `config` says, and write the run folder.
 
@@ -62,6 +64,7 @@ def train(
         extend: with `resume`, go on to so many epochs in all.
         progress: see `jaxfc.fit`.
         stream: see `jaxfc.fit` and `jaxfc.load`. No setting of the run: its numbers are the same.
+        hints: say at the end what can be done with the run.
 
     Raises:
         FileExistsError: the folder holds a run already, and `resume` is False.
@@ -80,7 +83,11 @@ def train(
     data = load_data(config, stream)
     check(config, data, stream)  # whatever is wrong with the settings is said before the folder is made
     with _opened(out, config, resume, extended=config.epochs != given) as out:
-        return _train_in(out, config, data, extend=extend, progress=progress, stream=stream)
+        result = _train_in(out, config, data, extend=extend, progress=progress, stream=stream)
+        if hints:
+            longer = f"jaxfc train --resume --out {shlex.quote(str(out))} --extend {2 * config.epochs}"
+            print(what_next(out, data, *([longer] if result.stopped == "finished" else [])))
+        return result
 
 
 def _train_in(
@@ -130,6 +137,21 @@ def _train_in(
 
 def _draw(result: Result, out: Path) -> None:
     plots.save(plots.curves_of(result), out / CURVES)
+
+
+def what_next(out: Path, data: Dataset, *more: str) -> str:
+    """The last line of a command that leaves a model: the commands that take its folder.
+
+    Args:
+        out: the folder.
+        data: the data; without test rows, it is the validation rows that can be measured on.
+        *more: further commands.
+
+    >>> what_next(Path("runs/digits-1"), load("digits"))
+    'next: jaxfc evaluate runs/digits-1; jaxfc predict runs/digits-1 FILE'
+    """
+    folder, split = shlex.quote(str(out)), "" if data.x_test is not None else " --split val"
+    return "next: " + "; ".join([f"jaxfc evaluate {folder}{split}", f"jaxfc predict {folder} FILE", *more])
 
 
 def final_measures(

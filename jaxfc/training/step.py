@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Integer, Key, Num
 
 from jaxfc import objective
 from jaxfc.data import Normalizer
+from jaxfc.layers.common import wide_type, wider
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, dtype
 from jaxfc.optim import UpdateRule
@@ -129,7 +130,7 @@ def _accumulated(
     if weights is None:
         shares = jnp.full(parts, 1 / parts)
     else:
-        each = jnp.sum(weights, axis=1, dtype=jnp.result_type(weights, float))
+        each = jnp.sum(weights, axis=1, dtype=wide_type(weights))
         shares = each / jnp.where(each.sum() == 0, 1, each.sum())
 
     def part(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
@@ -140,9 +141,9 @@ def _accumulated(
         return (stats, loss + share.astype(loss.dtype) * mine, grads), None
 
     def wide(p: Array) -> Array:
-        return jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32))
+        return jnp.zeros(p.shape, wide_type(p))
 
-    blank = jnp.zeros((), jnp.promote_types(dtype(net), jnp.float32))
+    blank = jnp.zeros((), wider(dtype(net)))
     start = (state.stats, blank, jax.tree.map(wide, state.params))
     (stats, loss, grads), _ = lax.scan(part, start, (jnp.arange(parts), shares, x, y, weights))
     return loss, stats, jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from jaxfc.data import Dataset, Normalizer
 from jaxfc.data.file_rows import FileRows
+from jaxfc.layers.common import wider
 from jaxfc.memory import free_bytes
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype
@@ -266,7 +267,7 @@ class Stream:
             window = DeviceData(data.normalizer, x, y, weights, None, None, None, None, data.key)
             plan = jax.ShapeDtypeStruct((length, self.batch_size), np.int32)
             yield train_window.lower(recipe, net, task, state, shapes_of(window), plan, number)
-        loss = jnp.promote_types(dtype(net), jnp.float32)
+        loss = wider(dtype(net))
         losses = tuple(jax.ShapeDtypeStruct((length,), loss) for length in lengths)
         if self.x_val is None:
             yield finish_epoch.lower(net, task, progress, losses, shapes_of(data), number, ())
