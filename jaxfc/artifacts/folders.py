@@ -58,12 +58,13 @@ def begun(out: Path, kind: str, files: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def held(out: Path, files: Iterable[str]) -> Iterator[None]:
+def held(out: Path, files: Iterable[str], *, wait: float | None = 0) -> Iterator[None]:
     """Keep other processes from writing to a folder meanwhile; unfinished files of killed ones are removed.
 
     Args:
         out: the folder.
         files: the names of what may be written in it.
+        wait: how many seconds to wait for another process to leave it; None for as long as it takes.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -77,7 +78,7 @@ def held(out: Path, files: Iterable[str]) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(out / LOCK, timeout=0)
+    lock = FileLock(out / LOCK, timeout=-1 if wait is None else wait)
     try:
         lock.acquire()
     except Timeout:

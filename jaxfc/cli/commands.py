@@ -11,6 +11,7 @@ import tyro
 
 from jaxfc.cli.flags import CacheFlag, CandidateFlags, asked_for, config_of, flags_of
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
+from jaxfc.search.ledger import Sharing
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.runs import CONFIG
 
@@ -76,6 +77,13 @@ class Search(Plain):
     """Folder (default: the first free of runs/NAME-search-1, runs/NAME-search-2 …)."""
     resume: bool = False
     """Go on with the search in --out, with the settings it was begun with."""
+    study: str | None = None
+    """Share the search with other workers, started with the same flags: a file that all of them reach, or a database's
+    URL (needs Optuna)."""
+    study_name: str = Sharing("").name
+    """With --study: the search's name there."""
+    lease: float = Sharing("").lease
+    """With --study: take a worker for dead that gave no sign of life for so many seconds."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -83,7 +91,8 @@ class Search(Plain):
     def defaults(self) -> "Search | None":
         """Those of the search to be gone on with; or of a search of photographs."""
         if self.resume:
-            return Search(*flags_of(SearchConfig.from_json(_out(self.out) / SEARCH)))
+            begun = SearchConfig.from_json(_out(self.out) / SEARCH)
+            return Search(*flags_of(begun), study_name=begun.study or self.study_name)
         config = config_of(self.candidates, self.how)
         return Search(*flags_of(PHOTOGRAPHS)) if config.train.data == "cifar10" and not config.spaces else None
 
@@ -93,7 +102,9 @@ class Search(Plain):
 
         config = config_of(self.candidates, self.how)
         final = None if config.then_train is None else partial(_changed, config.then_train)
-        folder.search(config, self.out, final, resume=self.resume, progress=None if self.progress else False)
+        sharing = None if self.study is None else Sharing(self.study, self.study_name, self.lease)
+        how = {"resume": self.resume, "progress": None if self.progress else False, "sharing": sharing}
+        folder.search(config, self.out, final, **how)
 
 
 def _changed(flags: str, config: TrainConfig) -> TrainConfig:

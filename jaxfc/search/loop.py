@@ -7,7 +7,8 @@ stopped costs nothing more.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from jaxfc.search.storage import State, Storage
 from jaxfc.search.trials import SearchResult, Trial, ranked
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.identity import described_run
-from jaxfc.training.program import NEVER
+from jaxfc.training.program import NEVER, Best
 from jaxfc.training.settings import RunSettings, weighted
 
 
@@ -106,12 +107,9 @@ def carry_out(
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state)
 
-    stops = _stops(brackets, shared)
-    longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
-    patience = NEVER if shared.patience is None else shared.patience
-    settings_of_lanes = {"settings": shared, "patience": patience, "longest": longest}
+    stops, patience = _stops(brackets, shared), _patience(shared)
     with (
-        Lanes(jax.local_devices(), max(cut.programs for cut in cuts), data, parts, **settings_of_lanes) as lanes,
+        lanes_for(layout) as lanes,
         progress_bar(progress, total=1, done=0, unit="epoch") as bar,
         interrupts("after the running chunks") as interrupted,
     ):
@@ -130,6 +128,34 @@ def carry_out(
         storage.save(state)
         _show(bar, state, brackets, folds)
     return SearchResult(trials, made, lanes.num_programs, len(groups), state.kept, data, parts, interrupted.is_set())
+
+
+def lanes_for(layout: "Layout") -> Lanes:
+    """What trains a search's candidates."""
+    stops = _stops(layout.brackets, layout.shared)
+    longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
+    how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest}
+    return Lanes(jax.local_devices(), max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
+
+
+def train_some(
+    layout: "Layout", lanes: Lanes, numbers: Sequence[int], interrupted: threading.Event
+) -> Iterator[tuple[Trial, list[Best]]]:
+    """Train some of the candidates, each to its own end; yield each as it ends, with its best parameters on the folds.
+
+    They are what a search of all of them makes of them. Once interrupted, those that have not ended are not yielded.
+    """
+    # The others are not this worker's: nothing that has stopped is trained.
+    trials = [replace(t, _found={}, status="running" if t.number in set(numbers) else "stopped") for t in layout.trials]
+    state = State(trials, layout.groups)
+    for stop in _stops(layout.brackets, layout.shared):
+        for trained in lanes.train(_chunks(state, layout.groups, layout.cuts, stop), interrupted):
+            _record(state, trained, _patience(layout.shared), keep=len(trials))
+            for number in trained.chunk.numbers:
+                if trials[number].status != "running":
+                    yield trials[number], state.kept.pop(number, [])
+        if interrupted.is_set():
+            return
 
 
 class Layout(NamedTuple):
@@ -237,6 +263,10 @@ def _stops(brackets: Sequence[Bracket], shared: RunSettings) -> list[int]:
     if shared.patience is not None:
         stops |= set(range(shared.patience, shared.epochs, shared.patience))
     return sorted(stops)
+
+
+def _patience(shared: RunSettings) -> int:
+    return NEVER if shared.patience is None else shared.patience
 
 
 def _chunks(state: State, groups: Sequence[Group], cuts: Sequence[Chunking], stop: int) -> list[Chunk]:
