@@ -6,22 +6,30 @@ places, where their arrays lie.
 """
 
 from jaxfc.parallel.constrained import Constrained, Divided
-from jaxfc.parallel.meshes import AXES, check_batch, check_use, mesh_of, spelled
-from jaxfc.parallel.placing import fetched, put
-from jaxfc.parallel.shardings import Shardings, shardings_of, share_shardings, whole_shardings
+from jaxfc.parallel.meshes import AXES, MeshSpec, check_batch, check_use, mesh_of, spelled
+from jaxfc.parallel.placing import fetched, put, row_sharding
+from jaxfc.parallel.populations import member_sharding, over_population, population_mesh, whole_sharding
+from jaxfc.parallel.shardings import Ends, Shardings, shardings_of, share_shardings, whole_shardings
 
 __all__ = [
     "AXES",
     "Constrained",
     "Divided",
+    "Ends",
+    "MeshSpec",
     "Shardings",
     "check_batch",
     "check_use",
     "fetched",
+    "member_sharding",
     "mesh_of",
+    "over_population",
+    "population_mesh",
     "put",
+    "row_sharding",
     "shardings_of",
     "share_shardings",
     "spelled",
+    "whole_sharding",
     "whole_shardings",
 ]

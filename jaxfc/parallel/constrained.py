@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxfc.networks import FCNet, Network, ResidualNet
 from jaxfc.networks.contract import dtype
 from jaxfc.optim import UpdateRule
-from jaxfc.parallel.shardings import share_shardings, whole_shardings
+from jaxfc.parallel.shardings import Ends, share_shardings, whole_shardings
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["net"], meta_fields=["mesh"])
@@ -64,27 +64,27 @@ class Constrained:
     def _gathered(self, params: Any) -> Any:
         whole = whole_shardings(self.mesh, self.net, params)
         shares = share_shardings(self.mesh, self.net, params)
-        narrow = dtype(self.net) if isinstance(self.net, FCNet | ResidualNet) else None
-        return jax.tree.map(lambda p, *how: _gather(p, narrow if p.ndim == 2 else None, *how), params, whole, shares)
+        return jax.tree.map(lambda p, *how: _gather(p, self._sent(p), *how), params, whole, shares)
+
+    def _sent(self, p: Any) -> Any:
+        """The type that a parameter is sent in: of matrices that the network rounds before anything else, that one."""
+        rounded = p.ndim == 2 and isinstance(self.net, FCNet | ResidualNet)
+        return dtype(self.net) if rounded and dtype(self.net).itemsize < p.dtype.itemsize else p.dtype
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _gather(p: Any, narrow: Any, whole: NamedSharding, share: NamedSharding) -> Any:
-    """All of a parameter, of which every device has a share; its gradient is summed and divided again.
-
-    What a network rounds to a narrower type before anything else is rounded before it is sent.
-    """
-    if narrow is None:
-        return lax.with_sharding_constraint(p, whole)
-    return lax.with_sharding_constraint(lax.with_sharding_constraint(p.astype(narrow), share), whole).astype(p.dtype)
+def _gather(p: Any, sent: Any, whole: NamedSharding, share: NamedSharding) -> Any:
+    """All of a parameter, of which every device has a share; its gradient is summed and divided again."""
+    rounded = lax.with_sharding_constraint(p.astype(sent), share)
+    return lax.with_sharding_constraint(rounded, whole).astype(p.dtype)
 
 
 def _gather_forward(p: Any, *how: Any) -> tuple[Any, None]:
     return _gather(p, *how), None
 
 
-def _gather_backward(narrow: Any, whole: NamedSharding, share: NamedSharding, _: None, gradient: Any) -> tuple:
-    # The sum over devices comes first: asked for a share at once, the compiler sends the factors of the product.
+def _gather_backward(sent: Any, whole: NamedSharding, share: NamedSharding, _: None, gradient: Any) -> tuple:
+    # In two steps: asked for a share at once, the compiler may send the factors of the product instead of its sum.
     return (lax.with_sharding_constraint(lax.with_sharding_constraint(gradient, whole), share),)
 
 
@@ -97,19 +97,19 @@ class Divided:
 
     Args:
         rule: the rule.
-        net: the network whose parameters it updates.
+        ends: of the network whose parameters it updates.
         mesh: the mesh.
 
     >>> from jaxfc.optim import sgd
     >>> from jaxfc.parallel import mesh_of
-    >>> rule = Divided(sgd, FCNet(2, (), 2), mesh_of())
+    >>> rule = Divided(sgd, Ends(2, 2), mesh_of())
     >>> params = {"w": jax.numpy.ones(2)}
     >>> print(rule(params, params, rule.init(params, learning_rate=0.5))[0]["w"])
     [0.5 0.5]
     """
 
     rule: UpdateRule
-    net: Network
+    ends: Ends
     mesh: Mesh
 
     def init(self, params: Any, **hyper: Any) -> Any:
@@ -119,7 +119,7 @@ class Divided:
     def __call__(self, params: Any, grads: Any, state: Any) -> tuple[Any, Any]:
         """Apply the rule to each device's share."""
         trees = params, grads, state
-        shared = lax.with_sharding_constraint(trees, share_shardings(self.mesh, self.net, trees))
+        shared = lax.with_sharding_constraint(trees, share_shardings(self.mesh, self.ends, trees))
         params, state = self.rule(*shared)
         after = params, state
-        return lax.with_sharding_constraint(after, share_shardings(self.mesh, self.net, after))
+        return lax.with_sharding_constraint(after, share_shardings(self.mesh, self.ends, after))

@@ -14,11 +14,11 @@ from jaxfc.errors import unknown_name
 AXES = ("data", "model", "population")
 """What devices divide among them: a batch's rows; a network's hidden units; the members of a population."""
 
-Spec = str | Mapping[str, int] | Mesh
+MeshSpec = str | Mapping[str, int] | Mesh
 REST = -1
 
 
-def mesh_of(spec: Spec | None = None, devices: Sequence[Any] | None = None) -> Mesh:
+def mesh_of(spec: MeshSpec | None = None, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh that a text, a mapping or a mesh of JAX's own stands for. It has all of `AXES`.
 
     Args:

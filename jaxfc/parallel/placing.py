@@ -4,10 +4,21 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+
+def row_sharding(mesh: Mesh) -> NamedSharding:
+    """Where arrays lie whose rows are divided along `data`.
+
+    >>> from jaxfc.parallel.meshes import mesh_of
+    >>> tuple(row_sharding(mesh_of()).spec)
+    ('data',)
+    """
+    return NamedSharding(mesh, PartitionSpec("data"))
 
 
 def put(tree: Any, where: Any) -> Any:
-    """Put a tree of arrays, NumPy's or JAX's, where a tree of shardings says; numbers of Python stay what they are.
+    """Put a tree of arrays, NumPy's or JAX's, where a tree of shardings says.
 
     Where the mesh is of several processes, each of them has all of the tree, and puts its part.
 

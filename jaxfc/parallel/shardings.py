@@ -13,9 +13,26 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 SMALL = 1024  # numbers: what is no larger is not worth a message of its own
+
+
+class Ends(NamedTuple):
+    """What tells a network's hidden units from its inputs and outputs; hashable, as a network of numbers is not.
+
+    >>> from jaxfc import FCNet
+    >>> Ends.of(FCNet(64, (20,), 10))
+    Ends(input_dim=64, output_dim=10)
+    """
+
+    input_dim: int
+    output_dim: int
+
+    @classmethod
+    def of(cls, net: Any) -> "Ends":
+        """Those of a network."""
+        return cls(net.input_dim, net.output_dim)
 
 
 class Shardings(NamedTuple):
@@ -33,7 +50,7 @@ class Shardings(NamedTuple):
     numbers: NamedSharding
 
 
-def shardings_of(mesh: Mesh, net: Any, task: Any, progress: Any, data: Any) -> Shardings:
+def shardings_of(mesh: Mesh | AbstractMesh, net: Any, task: Any, progress: Any, data: Any) -> Shardings:
     """The shardings of a training's arguments.
 
     Args:
@@ -79,7 +96,7 @@ def shardings_of(mesh: Mesh, net: Any, task: Any, progress: Any, data: Any) -> S
     return Shardings(whole(net), whole(task), progress, whole(data), plans, everywhere)
 
 
-def whole_shardings(mesh: Mesh, net: Any, tree: Any) -> Any:
+def whole_shardings(mesh: Mesh | AbstractMesh, net: Any, tree: Any) -> Any:
     """The shardings of parameters as a step needs them, and of running statistics: units along `model`, all of them.
 
     >>> import numpy as np
@@ -93,7 +110,7 @@ def whole_shardings(mesh: Mesh, net: Any, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: _sharding(mesh, _units(mesh, net, leaf.shape)), tree)
 
 
-def share_shardings(mesh: Mesh, net: Any, tree: Any) -> Any:
+def share_shardings(mesh: Mesh | AbstractMesh, net: Any, tree: Any) -> Any:
     """The shardings of parameters and slots between steps: units along `model`, of these a share along `data`.
 
     Divided is the longest axis that the number of devices divides; of an array that has none, or is small, each
@@ -105,20 +122,22 @@ def share_shardings(mesh: Mesh, net: Any, tree: Any) -> Any:
     >>> tuple(share_shardings(mesh, FCNet(64, (20,), 10), np.ones((64, 20))).spec)
     ('data', None)
     """
+    count = mesh.shape["data"]
 
     def one(leaf: Any) -> NamedSharding:
-        axes = _units(mesh, net, leaf.shape)
-        count = mesh.shape["data"]
-        free = [i for i, axis in enumerate(axes) if axis is None and leaf.shape[i] % count == 0]
-        if math.prod(leaf.shape) > SMALL and free:
-            longest = max(free, key=lambda i: leaf.shape[i])
-            axes[longest] = "data"
+        axes: list[Any] = _units(mesh, net, leaf.shape)
+        # What is left of each axis for a device along `model`.
+        lengths = _sharding(mesh, axes).shard_shape(leaf.shape)
+        even = [i for i, length in enumerate(lengths) if length % count == 0]
+        if math.prod(leaf.shape) > SMALL and even:
+            longest = max(even, key=lambda i: lengths[i])
+            axes[longest] = "data" if axes[longest] is None else (axes[longest], "data")
         return _sharding(mesh, axes)
 
     return jax.tree.map(one, tree)
 
 
-def _units(mesh: Mesh, net: Any, shape: tuple[int, ...]) -> list[str | None]:
+def _units(mesh: Mesh | AbstractMesh, net: Any, shape: tuple[int, ...]) -> list[str | None]:
     """Along which axis of an array the hidden units are, told by its shape: the last but for the last layer's."""
     axes: list[str | None] = [None] * len(shape)
     count = mesh.shape["model"]
@@ -131,5 +150,5 @@ def _units(mesh: Mesh, net: Any, shape: tuple[int, ...]) -> list[str | None]:
     return axes
 
 
-def _sharding(mesh: Mesh, axes: list[str | None]) -> NamedSharding:
+def _sharding(mesh: Mesh | AbstractMesh, axes: list[Any]) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*axes))

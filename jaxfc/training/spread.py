@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 
 from jaxfc.networks import Network
 from jaxfc.networks.contract import shapes
-from jaxfc.parallel import Constrained, Divided, Shardings, check_batch, check_use, shardings_of, whole_shardings
+from jaxfc.parallel import Constrained, Divided, Ends, Shardings, check_batch, check_use, shardings_of, whole_shardings
 from jaxfc.tasks import Task
-from jaxfc.training.program import DeviceData, Progress, Recipe, train_epochs, train_program
+from jaxfc.training.program import NEVER, DeviceData, Progress, Recipe, train_epochs, train_program
 
 
 class Spread(NamedTuple):
@@ -49,7 +49,7 @@ class Spread(NamedTuple):
         progress = _shapes(progress, where and where.progress)
         data = _shapes(data, where and where.data)
         rows = _shapes(jax.ShapeDtypeStruct(plans, np.int32), where and where.plans)
-        number = _shapes(jax.ShapeDtypeStruct((), np.int32), where and where.numbers)
+        number = np.int32(NEVER)
         return self.program.lower(self.recipe, self.net, self.task, progress, data, rows, number, number, number)
 
 
@@ -85,7 +85,7 @@ def spread(mesh: Mesh, recipe: Recipe, net: Network, task: Task, progress: Any, 
     where = shardings_of(mesh, net, task, progress, data)
     leaves, structure = jax.tree.flatten(where.progress)
     program = _program(structure, tuple(leaves), where.numbers)
-    told = recipe._replace(rule=Divided(recipe.rule, net, mesh))
+    told = recipe._replace(rule=Divided(recipe.rule, Ends.of(net), mesh))
     return Spread(mesh, told, Constrained(net, mesh), task, where, program)
 
 
