@@ -21,6 +21,7 @@ from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.errors import DivergenceError
+from jaxfc.parallel import MeshSpec, spelled
 from jaxfc.search import pictures, report
 from jaxfc.search.config import SEARCH, SearchConfig
 from jaxfc.search.loop import Layout, carry_out, lay_out
@@ -44,6 +45,7 @@ def search(
     *,
     resume: bool = False,
     progress: bool | None = None,
+    mesh: MeshSpec | None = None,
 ) -> SearchResult:
     """Search as `config` says, and write the folder.
 
@@ -53,6 +55,7 @@ def search(
         final: what `config.then_train` makes of the best candidate's settings, for the final training.
         resume: go on with the search in the folder. The settings must be those it was begun with.
         progress: see `jaxfc.search.run`.
+        mesh: likewise.
 
     Raises:
         FileExistsError: the folder holds something, and `resume` is False.
@@ -68,7 +71,7 @@ def search(
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
-    options["pad"] = config.pad
+    options |= {"pad": config.pad, "mesh": mesh}
     # Whatever is wrong with the settings is said before the folder is made.
     layout = lay_out(data, config.train, candidates, **options)
     if final is not None:
@@ -87,6 +90,8 @@ def _search_in(
     """Search, and write what comes of it to a folder that is held."""
     data, candidates = layout.data, layout.trials
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    if layout.mesh.size > 1:
+        print(f"mesh: {spelled(layout.mesh)}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs", flush=True)
     # A checkpoint is there only if the folder's own search wrote it.
