@@ -39,6 +39,8 @@ class Train(Plain):
     """Go on with the run in --out, with the settings it was begun with."""
     extend: int | None = None
     """With --resume: go on to so many epochs in all, more than the run was planned for."""
+    mesh: str | None = None
+    """Devices to train on: data=8, or data=4,model=2; -1 for all that are left (default: one)."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -52,7 +54,7 @@ class Train(Plain):
         from jaxfc.training import runs
 
         progress = None if self.progress else False
-        runs.train(self.config, self.out, resume=self.resume, extend=self.extend, progress=progress)
+        runs.train(self.config, self.out, resume=self.resume, extend=self.extend, progress=progress, mesh=self.mesh)
 
 
 def _out(out: Path | None) -> Path:
@@ -84,6 +86,8 @@ class Search(Plain):
     """With --study: the search's name there."""
     lease: float = Sharing("").lease
     """With --study: take a worker for dead that gave no sign of life for so many seconds."""
+    mesh: str | None = None
+    """Devices that networks are divided among: population=8 (default: all that are alike)."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -103,7 +107,12 @@ class Search(Plain):
         config = config_of(self.candidates, self.how)
         final = None if config.then_train is None else partial(_changed, config.then_train)
         sharing = None if self.study is None else Sharing(self.study, self.study_name, self.lease)
-        how = {"resume": self.resume, "progress": None if self.progress else False, "sharing": sharing}
+        how = {
+            "resume": self.resume,
+            "progress": None if self.progress else False,
+            "sharing": sharing,
+            "mesh": self.mesh,
+        }
         folder.search(config, self.out, final, **how)
 
 
@@ -132,6 +141,8 @@ class Evaluate(Plain):
     """train, val or test."""
     tta: int = 0
     """Average predictions over so many augmented copies of each row."""
+    mesh: str | None = None
+    """Devices that rows are divided among: data=8 (default: one)."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
@@ -153,6 +164,8 @@ class Predict(Plain):
     """The file to write (default: FILE with the ending .predictions.csv)."""
     tta: int = 0
     """Average predictions over so many augmented copies of each row."""
+    mesh: str | None = None
+    """Devices that rows are divided among: data=8 (default: one)."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:

@@ -27,6 +27,7 @@ def evaluate(
     weights: str | None = None,
     split: str = "test",
     tta: int = 0,
+    mesh: str | None = None,
 ) -> dict[str, float]:
     """Print a model's metrics on a split of its run's data or on other data, and draw where it errs.
 
@@ -37,7 +38,7 @@ def evaluate(
     """
     model = load_model(run_folder)
     name, x, y, w = _examples(run_folder, model, data, data_dir, label, weights, split)
-    prediction = model.prediction(x, copies=tta)
+    prediction = model.prediction(x, copies=tta, mesh=mesh)
     measured = model.task.measure(prediction, y, w)
     print(f"{name}: {len(x)} rows")
     kind = model.about.targets
@@ -99,7 +100,7 @@ def _examples(
     return f"{dataset.name}, {split}", *dataset.split(split), dataset.weights(split)
 
 
-def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0) -> Path:
+def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0, mesh: str | None = None) -> Path:
     """Write what a model predicts for a file's rows, as CSV.
 
     Of a classification, the label and each class's probability; of several labels, 0 or 1 and a probability
@@ -113,7 +114,7 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0)
     _check_free(out)
     model = load_model(run_folder)
     x = read_features(file, num_features=model.net.input_dim, feature_names=model.feature_names)
-    prediction = model.prediction(x, copies=tta)
+    prediction = model.prediction(x, copies=tta, mesh=mesh)
     head, answers = _columns(model, prediction)
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")

@@ -22,6 +22,7 @@ from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.errors import DivergenceError
+from jaxfc.parallel import MeshSpec, spelled
 from jaxfc.search import pictures, report, shared
 from jaxfc.search.config import SEARCH, SearchConfig
 from jaxfc.search.ledger import Sharing
@@ -47,6 +48,7 @@ def search(
     resume: bool = False,
     progress: bool | None = None,
     sharing: Sharing | None = None,
+    mesh: MeshSpec | None = None,
 ) -> SearchResult:
     """Search as `config` says, and write the folder.
 
@@ -58,6 +60,7 @@ def search(
         progress: see `jaxfc.search.run`.
         sharing: be one of the workers of a search that others do too. Workers may share the folder; by default it is
             `runs/NAME`, by the study's name.
+        mesh: likewise.
 
     Raises:
         FileExistsError: the folder holds something, and `resume` is False.
@@ -73,7 +76,7 @@ def search(
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
-    options["pad"] = config.pad
+    options |= {"pad": config.pad, "mesh": mesh}
     # Whatever is wrong with the settings is said before the folder is made.
     layout = lay_out(data, config.train, candidates, **options)
     if final is not None:
@@ -153,6 +156,8 @@ def _print_head(config: SearchConfig, layout: Layout) -> None:
     """Say what is going to be done, and where."""
     data, candidates = layout.data, layout.trials
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    if layout.mesh.size > 1:
+        print(f"mesh: {spelled(layout.mesh)}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     where = "" if config.study is None else f", shared as {config.study!r}"
     print(

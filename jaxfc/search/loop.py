@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxfc.console import interrupts, progress_bar
 from jaxfc.data import Dataset
+from jaxfc.parallel import MeshSpec, population_mesh
 from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
 from jaxfc.search.chunks import NARROW, Chunking, chunking, shared_bytes
 from jaxfc.search.folds import Fold, split
@@ -44,6 +46,7 @@ def run(
     chunk: int | None = None,
     pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
+    mesh: MeshSpec | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -70,6 +73,9 @@ def run(
             network and rule allow it; by default where that saves time. A padded network's numbers are its own up
             to rounding, and whatever is returned or written is the network without what padded it.
         class_weight: as in `jaxfc.fit`; with a `TrainConfig`, its own by default.
+        mesh: the devices to train on, such as `"population=8"`: each has its share of a program's networks. By
+            default all of this process's that are alike. With as many networks on each device, a candidate's numbers
+            are the same to the last bit on any number of them.
         progress: show a progress bar; by default on a terminal and in a notebook.
         checkpoint: a file to keep the search in, so that nothing that is finished is lost.
         resume: go on from that file, if it is there; the result is that of a search never stopped.
@@ -93,6 +99,7 @@ def run(
     (8, True, 2)
     """
     how = {"method": method, "folds": folds, "keep": keep, "chunk": chunk, "pad": pad, "class_weight": class_weight}
+    how["mesh"] = mesh
     layout = lay_out(data, build, settings, **how, **shared)
     return carry_out(layout, progress=progress, checkpoint=checkpoint, resume=resume)
 
@@ -101,7 +108,7 @@ def carry_out(
     layout: "Layout", *, progress: bool | None = None, checkpoint: str | Path | None = None, resume: bool = False
 ) -> SearchResult:
     """Train what was laid out; see `run`. The layout stays as it is."""
-    data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint = layout
+    data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint, _ = layout
     folds, trials = len(parts), [replace(trial, _found={}) for trial in blank]
     state = State(trials, groups)
     storage = Storage(checkpoint, fingerprint, resume=resume)
@@ -135,7 +142,7 @@ def lanes_for(layout: "Layout") -> Lanes:
     stops = _stops(layout.brackets, layout.shared)
     longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
     how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest}
-    return Lanes(jax.local_devices(), max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
+    return Lanes(layout.mesh, max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
 
 
 def train_some(
@@ -171,6 +178,7 @@ class Layout(NamedTuple):
     trials: list[Trial]
     cuts: list[Chunking]
     fingerprint: dict[str, Any]
+    mesh: Mesh
 
 
 def lay_out(
@@ -184,11 +192,13 @@ def lay_out(
     chunk: int | None = None,
     pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
+    mesh: MeshSpec | None = None,
     **options: Any,
 ) -> Layout:
     """Lay out a search; raises what `run` would raise of these arguments, before anything is written."""
     if keep < 1:
         raise ValueError(f"keep={keep} must be at least 1")
+    mesh = population_mesh(mesh)
     shared = _shared(build, options)
     if class_weight is None and isinstance(build, TrainConfig):
         class_weight = build.class_weights()
@@ -196,14 +206,14 @@ def lay_out(
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
     brackets = (method or Random()).brackets(len(settings), shared.epochs)
-    device = jax.local_devices()[0]
+    device, devices = mesh.devices.flat[0], mesh.size
     epochs = folds * sum(each.left([0] * each.size) for each in brackets) / len(settings)
     steps = [epochs * (len(parts[0].rows) // each.settings.batch_size) for each in made]
-    nets = forms(made, pad, steps, device.platform, chunk or NARROW)
+    nets = forms(made, pad, steps, device.platform, max(chunk // devices, 1) if chunk else NARROW)
     groups = group(made, nets, data, parts)
     num_val = len(data.x_val) if parts[0].held is None else len(parts[0].held)
     beside = shared_bytes(data, groups, folds, keep, device)
-    cuts = [chunking(g, num_val, len(g.places), device, chunk, beside) for g in groups]
+    cuts = [chunking(g, num_val, len(g.places), device, chunk, beside, devices) for g in groups]
     fingerprint = {
         "data": [data.name, *data.x_train.shape, data.fingerprint()],
         "shared settings": _described(asdict(shared), build),
@@ -216,7 +226,7 @@ def lay_out(
     if padded := [number for number, (net, each) in enumerate(zip(nets, made, strict=True)) if net is not each.net]:
         fingerprint["padded networks"] = padded
     trials = _trials(settings, made, brackets, folds, shared.order)
-    return Layout(data, shared, keep, parts, made, groups, brackets, trials, cuts, fingerprint)
+    return Layout(data, shared, keep, parts, made, groups, brackets, trials, cuts, fingerprint, mesh)
 
 
 def _shared(build: TrainConfig | Build, options: Mapping[str, Any]) -> RunSettings:

@@ -153,7 +153,7 @@ def _wanted(layout: Layout, survey: Survey) -> tuple[list[int], int]:
     group, cut = next((g, c) for g, c in zip(layout.groups, layout.cuts, strict=True) if first in g.places)
     waiting = [number for number in survey.waiting if number in group.places]
     programs = -(-len(waiting) // (survey.workers * cut.members))
-    return waiting, cut.members * min(programs, cut.programs * len(jax.local_devices()))
+    return waiting, cut.members * min(programs, cut.programs)
 
 
 # ---------------------------------------------------------------------------------------------------

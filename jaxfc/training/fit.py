@@ -18,12 +18,14 @@ from jaxfc.data import PLANS, Dataset
 from jaxfc.errors import DivergenceError
 from jaxfc.networks import Network
 from jaxfc.optim import UpdateRule, check_rule, learning_rate_of
+from jaxfc.parallel import MeshSpec, fetched, put
 from jaxfc.tasks import Task
 from jaxfc.training.prepare import CHECKPOINT_KIND, Prepared, Training, placed, prepare
-from jaxfc.training.program import NEVER, DeviceData, Progress, begin_measured, train_program
+from jaxfc.training.program import NEVER, DeviceData, Progress, begin_measured
 from jaxfc.training.result import EpochReport, Histories, Result
 from jaxfc.training.settings import RunSettings
-from jaxfc.training.step import init_state
+from jaxfc.training.spread import Spread, spread
+from jaxfc.training.step import TrainState, init_state
 
 
 def fit(
@@ -50,6 +52,7 @@ def fit(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     extend: bool = False,
+    mesh: MeshSpec | None = None,
 ) -> Result:
     """Train a network.
 
@@ -81,13 +84,16 @@ def fit(
             of a run never stopped.
         extend: with `resume`, go on to more epochs than the run was planned for. What a schedule has yet to do
             is then that of a run planned so: the rate of `cosine` and `linear` may rise again.
+        mesh: the devices to train on, by default one: `"data=8"` divides each batch among eight,
+            `"data=4,model=2"` the hidden units too; see `jaxfc.parallel`. It is no part of what a run is: a
+            checkpoint is gone on with on any number of devices.
 
     Returns:
         The `Result`. Ctrl-C ends the run at the next epoch boundary, with everything saved and returned.
 
     Raises:
-        ValueError: unknown names, numbers out of range, data that do not fit the network or the task, a
-            checkpoint of another run (the first difference is named).
+        ValueError: unknown names, numbers out of range, data that do not fit the network or the task, a mesh that
+            does not fit the devices or the batch, a checkpoint of another run (the first difference is named).
         TypeError: what is no network, rule or task.
         DivergenceError: the loss became NaN or infinite; the last good checkpoint stays.
         FileExistsError: the checkpoint exists and `resume` is False.
@@ -115,6 +121,7 @@ def fit(
         checkpoint=checkpoint,
         resume=resume,
         extend=extend,
+        mesh=mesh,
     )
     return carry_out(prepared, callbacks=callbacks, verbose=verbose, progress=progress)
 
@@ -134,15 +141,21 @@ def carry_out(
     (3,)
     """
     task, settings, checkpoint = prepared.task, prepared.settings, prepared.checkpoint
-    on_device = placed(prepared.rows, settings)
     run = prepared.run
+    state = _drawn(prepared) if run is None else None
+    over = _spread(prepared, state)
+    where = over.shardings
+    on_device = placed(prepared.rows, settings, where and where.data)
     if run is None:
-        run = _start(prepared, on_device)
+        run = _start(over, state, on_device)
         if verbose:
             _print_epoch(task, run.histories, 0, settings.epochs)
+    elif where is not None:
+        run = run._replace(progress=put(run.progress, where.progress))
 
     def save(run: Training) -> None:
-        files.save(checkpoint, run, {files.FORMAT: CHECKPOINT_KIND, "run": prepared.who})
+        whole = run if where is None else fetched(run)
+        files.save(checkpoint, whole, {files.FORMAT: CHECKPOINT_KIND, "run": prepared.who})
 
     stopped = "finished"
     bar = progress_bar(progress, total=settings.epochs, done=run.epoch, unit="epoch")
@@ -157,7 +170,7 @@ def carry_out(
                     save(run)
                 break
             before = run.epoch
-            run = _advance(prepared, run, on_device)
+            run = _advance(prepared, over, run, on_device)
             if checkpoint:
                 save(run)  # before callbacks are called: one of them may raise
             for number in range(before + 1, run.epoch + 1):
@@ -168,23 +181,39 @@ def carry_out(
             with to_whoever_listens():
                 bar.set_postfix(loss=f"{run.histories.loss[-1]:.4f}", val=f"{run.histories.val[-1]:.4f}")
                 bar.update(run.epoch - before)
+    if where is not None:  # whoever has the result need not know where it was trained
+        run = run._replace(progress=put(fetched(run.progress), None))
     return _result(prepared.net, task, run, stopped, prepared.recipe.augmentations)
 
 
-def _start(prepared: Prepared, data: DeviceData) -> Training:
-    net, task, rule = prepared.net, prepared.task, prepared.recipe.rule
-    state = init_state(net, rule, jax.random.key(prepared.settings.seed), **prepared.hyper)
+def _drawn(prepared: Prepared) -> TrainState:
+    rule = prepared.recipe.rule
+    state = init_state(prepared.net, rule, jax.random.key(prepared.settings.seed), **prepared.hyper)
     check_rule(rule, state.params, state.params, state.opt_state)
-    progress, measures = begin_measured(net, task, state, data)
+    return state
+
+
+def _spread(prepared: Prepared, state: TrainState | None) -> Spread:
+    """The training over its mesh; of one that was not begun, the state is given."""
+    mesh, recipe, net, task, rows = (getattr(prepared, name) for name in ("mesh", "recipe", "net", "task", "rows"))
+    progress = None if prepared.run is None else prepared.run.progress
+    if progress is None and mesh.size > 1:
+        progress, _ = begin_measured.eval_shape(net, task, state, rows)
+    return spread(mesh, recipe, net, task, progress, rows)
+
+
+def _start(over: Spread, state: TrainState, data: DeviceData) -> Training:
+    where = over.shardings
+    state = state if where is None else put(state, where.progress.state)
+    progress, measures = begin_measured(over.net, over.task, state, data)
+    progress = progress if where is None else put(progress, where.progress)
     course = (np.array([each]) for each in jax.device_get(measures))
     return Training(progress, Histories(np.zeros(0, np.float32), *course))
 
 
-def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
+def _advance(prepared: Prepared, over: Spread, run: Training, data: DeviceData) -> Training:
     """Train some epochs more; as many as a program does, if there are so many left."""
-    net, task, recipe, settings, group = (
-        getattr(prepared, name) for name in ("net", "task", "recipe", "settings", "group")
-    )
+    settings, group, where = prepared.settings, prepared.group, over.shardings
     if prepared.compilation is not None:
         prepared.compilation.result()
     rows, first = len(data.x), run.epoch + 1
@@ -194,11 +223,15 @@ def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
     plans += plans[-1:] * (group - count)  # one shape, and so one program, for all of a run
     patience = NEVER if settings.patience is None else settings.patience
     numbers = map(np.int32, (first, count, patience))
-    progress, losses, measures = train_program(recipe, net, task, run.progress, data, np.stack(plans), *numbers)
+    rows_of_batches = np.stack(plans) if where is None else put(np.stack(plans), where.plans)
+    arguments = over.recipe, over.net, over.task, run.progress, data, rows_of_batches
+    progress, losses, measures = over.program(*arguments, *numbers)
     losses, measures, failed_at, steps = jax.device_get((losses, measures, progress.failed_at, progress.state.step))
     iterations = losses.shape[1]
     if failed_at:
-        _raise_divergence(recipe.rule, progress, int(failed_at), losses.ravel(), (first - 1) * iterations, iterations)
+        _raise_divergence(
+            prepared.recipe.rule, progress, int(failed_at), losses.ravel(), (first - 1) * iterations, iterations
+        )
     trained = int(steps) // iterations - run.epoch  # patience may have ended it sooner
     new = Histories(losses[:trained].ravel(), *(each[:trained] for each in measures))
     return Training(progress, Histories(*map(np.concatenate, zip(run.histories, new, strict=True))))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxfc.artifacts import checkpoint as files
 from jaxfc.data import Dataset, as_device_rows
@@ -17,12 +18,14 @@ from jaxfc.networks import Network, check_network
 from jaxfc.networks.contract import cost
 from jaxfc.optim import UpdateRule, extended
 from jaxfc.optim import rule as rule_named
+from jaxfc.parallel import MeshSpec, mesh_of, put
 from jaxfc.tasks import Task, check_task, task_for
 from jaxfc.training.ahead import compiled_ahead, progress_like
 from jaxfc.training.identity import check_same, identity
 from jaxfc.training.program import DeviceData, Progress, Recipe
 from jaxfc.training.result import Histories
 from jaxfc.training.settings import RunSettings, weighted
+from jaxfc.training.spread import check_mesh
 
 CHECKPOINT_KIND = "jaxfc checkpoint"
 AT_ONCE = 2e10  # operations, about a tenth of a second, that one program takes on
@@ -59,6 +62,7 @@ class Prepared(NamedTuple):
         checkpoint: the file to keep it in.
         who: the run's identity, for that file.
         compilation: the program's, if there is one; to be waited for.
+        mesh: the devices to train on.
 
     >>> from jaxfc import FCNet, load
     >>> prepare(FCNet(64, (8,), 10), "adam", load("digits"), RunSettings(epochs=5)).group
@@ -76,6 +80,7 @@ class Prepared(NamedTuple):
     checkpoint: Path | None
     who: dict[str, Any]
     compilation: Future | None
+    mesh: Mesh
 
 
 def prepare(
@@ -92,6 +97,7 @@ def prepare(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     extend: bool = False,
+    mesh: MeshSpec | None = None,
 ) -> Prepared:
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
@@ -109,6 +115,8 @@ def prepare(
     rule = rule_named(rule) if isinstance(rule, str) else rule
     task = task_for(data) if task is None else task
     check_arguments(net, task, data, settings, train_sample)
+    mesh = mesh_of(mesh)
+    check_mesh(mesh, net, settings.batch_size, settings.accumulate)
     data = weighted(data, class_weight)
     rule, hyper = settings.averaged(rule, hyper or {})
     recipe = Recipe(rule, settings.augmentations(data), settings.accumulate)
@@ -126,8 +134,8 @@ def prepare(
         run = _extended(run, epochs, iterations) if extend else run
     group = group or _epochs_per_program(net, epochs, iterations, settings.batch_size)
     plans = (group, iterations, settings.batch_size)
-    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans)
-    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation)
+    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, mesh)
+    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, mesh)
 
 
 def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000) -> None:
@@ -188,14 +196,14 @@ def _key_like() -> jax.ShapeDtypeStruct:
 
 
 def placed(rows: DeviceData, settings: RunSettings, device: Any = None) -> DeviceData:
-    """Prepared rows on a device, with the key of augmentations.
+    """Prepared rows on a device, or where shardings say, with the key of augmentations.
 
     >>> from jaxfc import FCNet, load
     >>> prepared = prepare(FCNet(64, (), 10), "adam", load("digits"), RunSettings())
     >>> placed(prepared.rows, prepared.settings).x.shape
     (1297, 64)
     """
-    return jax.device_put(rows._replace(key=jax.random.key(settings.order)), device)
+    return put(rows._replace(key=jax.random.key(settings.order)), device)
 
 
 def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

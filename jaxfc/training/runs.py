@@ -23,11 +23,13 @@ from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
+from jaxfc.parallel import MeshSpec, mesh_of, spelled
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import carry_out
 from jaxfc.training.prepare import check_arguments, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
+from jaxfc.training.spread import check_mesh
 
 CONFIG, CHECKPOINT, MODEL, RAW, ENSEMBLE, HISTORY, CURVES = (
     "config.json",
@@ -48,6 +50,7 @@ def train(
     resume: bool = False,
     extend: int | None = None,
     progress: bool | None = None,
+    mesh: MeshSpec | None = None,
 ) -> Result:
     """Train as `config` says, and write the run folder.
 
@@ -58,6 +61,7 @@ def train(
         resume: go on with the run in it. The settings must be those it was begun with.
         extend: with `resume`, go on to so many epochs in all.
         progress: see `jaxfc.fit`.
+        mesh: see `jaxfc.fit`. A run may be gone on with on another.
 
     Raises:
         FileExistsError: the folder holds a run already, and `resume` is False.
@@ -75,14 +79,19 @@ def train(
     allow_float64(config)
     data = load_data(config)
     check(config, data)  # whatever is wrong with the settings is said before the folder is made
+    check_mesh(mesh_of(mesh), config.net(data), config.batch_size, config.accumulate)
     with _opened(out, config, resume, extended=config.epochs != given) as out:
-        return _train_in(out, config, data, extend=extend, progress=progress)
+        return _train_in(out, config, data, extend=extend, progress=progress, mesh=mesh)
 
 
-def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | None, progress: bool | None) -> Result:
+def _train_in(
+    out: Path, config: TrainConfig, data: Dataset, *, extend: int | None, progress: bool | None, mesh: MeshSpec | None
+) -> Result:
     """Train, and write what comes of it to a folder that is held."""
     net, task, rule, hyper = config.build(data, len(data.x_train))
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    if mesh is not None:
+        print(f"mesh: {spelled(mesh_of(mesh))}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(summary(net), flush=True)
     if extend is not None:
@@ -98,6 +107,7 @@ def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | No
         checkpoint=out / CHECKPOINT,
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
+        mesh=mesh,
     )
     with ThreadPoolExecutor(1) as painter:
         painter.submit(plots.get_ready)  # while the compiler works
