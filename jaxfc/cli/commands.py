@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxfc.cli.flags import CacheFlag, CandidateFlags, asked_for, config_of, flags_of
+from jaxfc.cli.flags import CacheFlag, CandidateFlags, ProcessFlags, asked_for, config_of, flags_of
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
 from jaxfc.search.ledger import Sharing
 from jaxfc.training.config import TrainConfig
@@ -25,7 +25,11 @@ class Plain:
 
     def arguments(self) -> dict[str, Any]:
         """Its flags, but those that every command has."""
-        return {name: value for name, value in vars(self).items() if name != "compile_cache"}
+        return {name: value for name, value in vars(self).items() if name not in ("compile_cache", "processes", "mesh")}
+
+    def together(self) -> str | None:
+        """The mesh; of several processes, by default all of their devices, among which rows are divided."""
+        return "data=-1" if self.mesh is None and self.processes.joining().several else self.mesh
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Train(Plain):
     """With --resume: go on to so many epochs in all, more than the run was planned for."""
     mesh: str | None = None
     """Devices to train on: data=8, or data=4,model=2; -1 for all that are left (default: one)."""
+    processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -54,7 +59,9 @@ class Train(Plain):
         from jaxfc.training import runs
 
         progress = None if self.progress else False
-        runs.train(self.config, self.out, resume=self.resume, extend=self.extend, progress=progress, mesh=self.mesh)
+        runs.train(
+            self.config, self.out, resume=self.resume, extend=self.extend, progress=progress, mesh=self.together()
+        )
 
 
 def _out(out: Path | None) -> Path:
@@ -143,13 +150,14 @@ class Evaluate(Plain):
     """Average predictions over so many augmented copies of each row."""
     mesh: str | None = None
     """Devices that rows are divided among: data=8 (default: one)."""
+    processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.evaluate(**self.arguments())
+        use.evaluate(**self.arguments(), mesh=self.together())
 
 
 @dataclass(frozen=True)
@@ -166,13 +174,14 @@ class Predict(Plain):
     """Average predictions over so many augmented copies of each row."""
     mesh: str | None = None
     """Devices that rows are divided among: data=8 (default: one)."""
+    processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.predict(**self.arguments())
+        use.predict(**self.arguments(), mesh=self.together())
 
 
 @dataclass(frozen=True)

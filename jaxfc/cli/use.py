@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxfc import metrics, plots
 from jaxfc.artifacts.ensemble import Ensemble, load_predictor
-from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.model import Model
 from jaxfc.data import load, read_examples, read_features
 from jaxfc.errors import FormatError, PrecisionError
@@ -127,7 +127,7 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0,
 
 
 def _check_free(out: Path) -> None:
-    if os.path.lexists(out):
+    if writing() and os.path.lexists(out):
         raise FileExistsError(f"{out} exists: remove it, or name another --out")
 
 

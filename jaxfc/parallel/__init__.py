@@ -9,6 +9,7 @@ from jaxfc.parallel.constrained import Constrained, Divided
 from jaxfc.parallel.meshes import AXES, MeshSpec, check_batch, check_use, mesh_of, spelled
 from jaxfc.parallel.placing import fetched, put, row_sharding
 from jaxfc.parallel.populations import member_sharding, over_population, population_mesh, whole_sharding
+from jaxfc.parallel.processes import Joining, any_process, check_alike, joined
 from jaxfc.parallel.shardings import Ends, Shardings, shardings_of, share_shardings, whole_shardings
 
 __all__ = [
@@ -16,11 +17,15 @@ __all__ = [
     "Constrained",
     "Divided",
     "Ends",
+    "Joining",
     "MeshSpec",
     "Shardings",
+    "any_process",
+    "check_alike",
     "check_batch",
     "check_use",
     "fetched",
+    "joined",
     "member_sharding",
     "mesh_of",
     "over_population",

@@ -18,7 +18,7 @@ from jaxfc.data import PLANS, Dataset
 from jaxfc.errors import DivergenceError
 from jaxfc.networks import Network
 from jaxfc.optim import UpdateRule, check_rule, learning_rate_of
-from jaxfc.parallel import MeshSpec, fetched, put
+from jaxfc.parallel import MeshSpec, any_process, check_alike, fetched, put
 from jaxfc.tasks import Task
 from jaxfc.training.prepare import CHECKPOINT_KIND, Prepared, Training, placed, prepare
 from jaxfc.training.program import NEVER, DeviceData, Progress, begin_measured
@@ -142,6 +142,9 @@ def carry_out(
     """
     task, settings, checkpoint = prepared.task, prepared.settings, prepared.checkpoint
     run = prepared.run
+    together = prepared.mesh.is_multi_process
+    if together:
+        check_alike({**prepared.who, "epochs trained": run.epoch if run else 0})
     state = _drawn(prepared) if run is None else None
     over = _spread(prepared, state)
     where = over.shardings
@@ -164,7 +167,7 @@ def carry_out(
             if settings.patience is not None and run.epoch - int(run.progress.best.epoch) >= settings.patience:
                 stopped = "patience"
                 break
-            if interrupted.is_set():
+            if any_process(interrupted.is_set()) if together else interrupted.is_set():
                 stopped = "interrupted"
                 if checkpoint and not checkpoint.exists():  # a run is gone on with from its checkpoint only
                     save(run)

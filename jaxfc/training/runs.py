@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxfc import plots
 from jaxfc.artifacts import checkpoint, folders
-from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
@@ -112,6 +112,8 @@ def _train_in(
     with ThreadPoolExecutor(1) as painter:
         painter.submit(plots.get_ready)  # while the compiler works
         result = carry_out(prepared, progress=progress)
+        if not writing():
+            return result
         if config.epochs != TrainConfig.from_json(out / CONFIG).epochs:
             write_atomically(out / CONFIG, config.to_json())
         model = result.model(data)
