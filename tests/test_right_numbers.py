@@ -22,7 +22,8 @@ from jaxfc import Classification, Multilabel, Regression, layers, objective
 from jaxfc.artifacts.predictor import About
 from jaxfc.optim import sgd
 from jaxfc.search.candidates import stack
-from jaxfc.training.program import NEVER, DeviceData, Recipe, begin, train_program
+from jaxfc.training.measuring import DeviceData
+from jaxfc.training.program import NEVER, Recipe, begin, train_program
 from jaxfc.training.step import init_state
 
 LAST = 8  # rows that weigh more

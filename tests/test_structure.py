@@ -11,6 +11,7 @@ ROOT = Path(jaxfc.__file__).parent
 # Each room may import those before it.
 ORDER = (
     "errors", "memory", "layers", "metrics", "optim", "description", "data", "networks", "tasks", "objective",
+    "parallel",
     "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "cli",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Several networks as one model: the mean of their predictions."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxfc.artifacts import checkpoint
@@ -18,6 +19,7 @@ from jaxfc.data import Normalizer
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, shapes
+from jaxfc.parallel import put, whole_sharding
 from jaxfc.tasks import Task
 
 KIND = "jaxfc ensemble"
@@ -106,6 +108,9 @@ class Ensemble(Predictor):
 
     def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
         return sum(_summed(part, x, self.copied(key), key) for part in self.parts) / self.num_members
+
+    def _spread(self, mesh: Mesh) -> "Predictor":
+        return replace(self, parts=put(self.parts, whole_sharding(mesh)))
 
     def _tree(self) -> dict[str, Any]:
         return {"parts": [_arrays(part) for part in self.parts]}

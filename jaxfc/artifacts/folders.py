@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jaxfc.artifacts.files import sweep, sync_folder
+from jaxfc.artifacts.files import sweep, sync_folder, writing
 
 LOCK = ".jaxfc.lock"
 LOCKLESS = (errno.ENOLCK, errno.ENOTSUP)  # what a file system says, a network's perhaps, that has no locks
@@ -26,6 +26,8 @@ def first_free(name: str) -> Path:
     """
     for number in itertools.count(1):
         folder = Path("runs", f"{name}-{number}")
+        if not writing():
+            return folder
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder
@@ -46,6 +48,9 @@ def begun(out: Path, kind: str, files: Iterable[str]) -> Iterator[None]:
     >>> with tempfile.TemporaryDirectory() as folder, begun(Path(folder, "mine"), "run", ["model"]):
     ...     Path(folder, "mine", "model").touch()
     """
+    if not writing():
+        yield
+        return
     occupied = f"{out} is not empty: pass --resume to go on with the {kind} in it, or another --out"
     if out.exists() and not out.is_dir():
         raise FileExistsError(occupied)
@@ -58,12 +63,13 @@ def begun(out: Path, kind: str, files: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def held(out: Path, files: Iterable[str]) -> Iterator[None]:
+def held(out: Path, files: Iterable[str], *, wait: float | None = 0) -> Iterator[None]:
     """Keep other processes from writing to a folder meanwhile; unfinished files of killed ones are removed.
 
     Args:
         out: the folder.
         files: the names of what may be written in it.
+        wait: how many seconds to wait for another process to leave it; None for as long as it takes.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -75,9 +81,12 @@ def held(out: Path, files: Iterable[str]) -> Iterator[None]:
     Traceback (most recent call last):
     BlockingIOError: ... is being written by another process: wait for its end, or name another --out
     """
+    if not writing():
+        yield
+        return
     from filelock import FileLock, Timeout
 
-    lock = FileLock(out / LOCK, timeout=0)
+    lock = FileLock(out / LOCK, timeout=-1 if wait is None else wait)
     try:
         lock.acquire()
     except Timeout:

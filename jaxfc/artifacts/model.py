@@ -1,11 +1,12 @@
 """A trained network with all that is needed to use it, and its file."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from jaxfc.artifacts import checkpoint
@@ -14,6 +15,7 @@ from jaxfc.data import Dataset, Normalizer
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, shapes
+from jaxfc.parallel import put, whole_sharding
 from jaxfc.tasks import Classification, Task
 
 KIND = "jaxfc model"
@@ -66,6 +68,10 @@ class Model(Predictor):
 
     def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
         return predictions(self.net, self.task, self.params, self.stats, self.normalizer, x, self.copied(key), key)
+
+    def _spread(self, mesh: Mesh) -> "Predictor":
+        params, stats, normalizer = put((self.params, self.stats, self.normalizer), whole_sharding(mesh))
+        return replace(self, params=params, stats=stats, normalizer=normalizer)
 
     def _tree(self) -> dict[str, Any]:
         return {"layers": self.params, "normalizer": self.normalizer, "stats": self.stats}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Num
 
 from jaxfc.artifacts import checkpoint
@@ -19,6 +20,7 @@ from jaxfc.errors import FormatError, PrecisionError, unknown_name
 from jaxfc.networks import NETWORKS, Network, apply
 from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS
+from jaxfc.parallel import MeshSpec, check_use, fetched, mesh_of, put, row_sharding
 from jaxfc.tasks import TASKS, Task
 
 MOST_COPIES = 1000  # of a row, over which predictions are averaged
@@ -88,6 +90,10 @@ class Predictor:
         """Predictions for rows that were checked, no more than `ROWS`; with a key, for augmented ones."""
         raise NotImplementedError
 
+    def _spread(self, mesh: Mesh) -> "Predictor":
+        """Itself, with its arrays on all devices of a mesh."""
+        raise NotImplementedError
+
     def _tree(self) -> dict[str, Any]:
         """Its arrays."""
         raise NotImplementedError
@@ -111,16 +117,19 @@ class Predictor:
         """The columns' names where rows come from a table."""
         return self.about.feature_names
 
-    def prediction(self, x: Rows, *, copies: int = 0) -> Float[np.ndarray, "rows predictions"]:
+    def prediction(
+        self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None
+    ) -> Float[np.ndarray, "rows predictions"]:
         """The task's predictions: probabilities, or values in the target's own units.
 
         Args:
             x: rows as the data set had them.
             copies: average over so many augmented copies of each row, drawn as in training, beside the row itself.
+            mesh: the devices that rows are divided among, such as `"data=8"`; by default one.
 
         Raises:
-            ValueError: not `(rows, net.input_dim)`, no rows, a NaN or infinite value; or copies, and the
-                model was trained without augmentations of inputs.
+            ValueError: a mesh that does not fit the devices; rows that are not `(rows, net.input_dim)`, no rows, a
+                NaN or infinite value; or copies, and the model was trained without augmentations of inputs.
         """
         check_inputs(x, what="inputs", features=self.net.input_dim)
         x = as_device_rows(x, what="inputs", wide=jax.config.jax_enable_x64, learned=False)
@@ -128,15 +137,23 @@ class Predictor:
             raise ValueError(f"copies={copies}: the model was trained without augmentations to draw copies by; use 0")
         if copies > MOST_COPIES:
             raise ValueError(f"copies={copies} must be at most {MOST_COPIES}")
-        # The last chunk is padded, so that a large input compiles one program.
-        size = min(len(x), ROWS)
+        mesh = mesh_of(mesh)
+        check_use(mesh, ("data",), "a prediction")
+        count = mesh.shape["data"]
+        there = self if count == 1 else self._spread(mesh)
+        # The last chunk is padded, so that a large input compiles one program. What is drawn depends on a chunk's
+        # first row, and so not on the number of devices.
+        size = min(len(x), ROWS if copies else ROWS * count)
+        room = -(-size // count) * count
         parts = []
         for start in range(0, len(x), size):
             chunk = np.asarray(x[start : start + size])
-            padded = np.pad(chunk, ((0, size - len(chunk)), (0, 0)))
+            padded = np.pad(chunk, ((0, room - len(chunk)), (0, 0)))
+            padded = padded if count == 1 else put(padded, row_sharding(mesh))
             keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
-            parts.append(sum(np.asarray(self._predictions(padded, key)) for key in keys) / len(keys))
-        return np.concatenate(parts)[: len(x)]
+            each = (fetched(there._predictions(padded, key)) for key in keys)
+            parts.append((sum(each) / len(keys))[: len(chunk)])
+        return np.concatenate(parts)
 
     def copied(self, key: Any) -> tuple[Callable, ...]:
         """The augmentations that copies are drawn by: those that leave targets as they are."""
@@ -144,17 +161,19 @@ class Predictor:
             return ()
         return tuple(each for each in self.about.augmentations if not getattr(each, "mixes", False))
 
-    def predict_proba(self, x: Rows, *, copies: int = 0) -> Float[np.ndarray, "rows classes"]:
+    def predict_proba(
+        self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None
+    ) -> Float[np.ndarray, "rows classes"]:
         """Probabilities of classes or labels; `prediction` by its usual name."""
-        return self.prediction(x, copies=copies)
+        return self.prediction(x, copies=copies, mesh=mesh)
 
-    def predict(self, x: Rows, *, copies: int = 0) -> Num[np.ndarray, "rows *outputs"]:
+    def predict(self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None) -> Num[np.ndarray, "rows *outputs"]:
         """Answers: the most probable class's index (its name is `classes[index]`), labels, or values.
 
         Raises:
             ValueError: as `prediction`.
         """
-        return np.asarray(self.task.answer(self.prediction(x, copies=copies)))
+        return np.asarray(self.task.answer(self.prediction(x, copies=copies, mesh=mesh)))
 
     def evaluate(
         self,
@@ -164,6 +183,7 @@ class Predictor:
         *,
         copies: int = 0,
         metrics: Iterable[str] | None = None,
+        mesh: MeshSpec | None = None,
     ) -> dict[str, float]:
         """Metrics of the task, by name; see `jaxfc.metrics`.
 
@@ -173,6 +193,7 @@ class Predictor:
             weights: their weights.
             copies: see `prediction`.
             metrics: names of the metrics to measure; by default all.
+            mesh: see `prediction`.
 
         Raises:
             ValueError, TypeError: as `prediction`; targets that do not fit, a metric that the task has not.
@@ -182,7 +203,7 @@ class Predictor:
             if name not in self.task.metrics:
                 raise unknown_name(f"metric of {type(self.task).__name__}", name, self.task.metrics)
         self.check_targets(x, y)
-        return self.task.measure(self.prediction(x, copies=copies), y, weights, names)
+        return self.task.measure(self.prediction(x, copies=copies, mesh=mesh), y, weights, names)
 
     def accuracy(self, x: Rows, y: Num[np.ndarray, "rows *classes"]) -> float:
         """The fraction of rows whose most probable class is the label.

@@ -57,10 +57,25 @@ def _run(args: list[str]) -> None:
     default = command.defaults()
     if default is not None:
         command = parse(Command, default, args, **options)
-    with _compilation_cache(command.compile_cache) as cache:
+    with _joined(command), _compilation_cache(command.compile_cache) as cache:
         command.run()
     if cache is not None:
         print(cache)
+
+
+@contextlib.contextmanager
+def _joined(command: Any) -> Iterator[None]:
+    """Join the other processes of a run, if there are any; all but the first write nothing."""
+    import jax
+
+    from jaxfc.artifacts.files import unwritten
+    from jaxfc.parallel import Joining, joined
+
+    processes = getattr(command, "processes", None)
+    with joined(Joining() if processes is None else processes.joining()), contextlib.ExitStack() as stack:
+        if jax.distributed.is_initialized() and jax.process_index():
+            stack.enter_context(unwritten())
+        yield
 
 
 def _compilation_cache(flag: str) -> contextlib.AbstractContextManager[Any]:
@@ -110,6 +125,9 @@ def _fail(error: BaseException | str, *, code: int) -> NoReturn:
     if isinstance(error, OSError) and error.strerror and error.filename:
         message = f"{error.filename}: {error.strerror}"
     print(f"jaxfc: {_line(message)}", file=sys.stderr)
+    from jaxfc.parallel.processes import leave_others
+
+    leave_others(code)
     sys.exit(code)
 
 

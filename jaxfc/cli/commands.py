@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxfc.cli.flags import CacheFlag, CandidateFlags, asked_for, config_of, flags_of
+from jaxfc.cli.flags import CacheFlag, CandidateFlags, ProcessFlags, asked_for, config_of, flags_of
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
+from jaxfc.search.ledger import Sharing
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.runs import CONFIG
 
@@ -24,7 +25,11 @@ class Plain:
 
     def arguments(self) -> dict[str, Any]:
         """Its flags, but those that every command has."""
-        return {name: value for name, value in vars(self).items() if name != "compile_cache"}
+        return {name: value for name, value in vars(self).items() if name not in ("compile_cache", "processes", "mesh")}
+
+    def together(self) -> str | None:
+        """The mesh; of several processes, by default all of their devices, among which rows are divided."""
+        return "data=-1" if self.mesh is None and self.processes.joining().several else self.mesh
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Train(Plain):
     """With --resume: go on to so many epochs in all, more than the run was planned for."""
     stream: bool = False
     """Leave rows in their file and read them part by part, as is done by itself where they do not fit into memory."""
+    mesh: str | None = None
+    """Devices to train on: data=8, or data=4,model=2; -1 for all that are left (default: one)."""
+    processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -53,7 +61,7 @@ class Train(Plain):
         from jaxfc.training import runs
 
         progress = None if self.progress else False
-        more = {"progress": progress, "stream": self.stream or None}
+        more = {"progress": progress, "stream": self.stream or None, "mesh": self.together()}
         runs.train(self.config, self.out, resume=self.resume, extend=self.extend, **more)
 
 
@@ -79,6 +87,15 @@ class Search(Plain):
     """Folder (default: the first free of runs/NAME-search-1, runs/NAME-search-2 …)."""
     resume: bool = False
     """Go on with the search in --out, with the settings it was begun with."""
+    study: str | None = None
+    """Share the search with other workers, started with the same flags: a file that all of them reach, or a database's
+    URL (needs Optuna)."""
+    study_name: str = Sharing("").name
+    """With --study: the search's name there."""
+    lease: float = Sharing("").lease
+    """With --study: take a worker for dead that gave no sign of life for so many seconds."""
+    mesh: str | None = None
+    """Devices that networks are divided among: population=8 (default: all that are alike)."""
     progress: bool = True
     """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
@@ -86,7 +103,8 @@ class Search(Plain):
     def defaults(self) -> "Search | None":
         """Those of the search to be gone on with; or of a search of photographs."""
         if self.resume:
-            return Search(*flags_of(SearchConfig.from_json(_out(self.out) / SEARCH)))
+            begun = SearchConfig.from_json(_out(self.out) / SEARCH)
+            return Search(*flags_of(begun), study_name=begun.study or self.study_name)
         config = config_of(self.candidates, self.how)
         return Search(*flags_of(PHOTOGRAPHS)) if config.train.data == "cifar10" and not config.spaces else None
 
@@ -96,7 +114,14 @@ class Search(Plain):
 
         config = config_of(self.candidates, self.how)
         final = None if config.then_train is None else partial(_changed, config.then_train)
-        folder.search(config, self.out, final, resume=self.resume, progress=None if self.progress else False)
+        sharing = None if self.study is None else Sharing(self.study, self.study_name, self.lease)
+        how = {
+            "resume": self.resume,
+            "progress": None if self.progress else False,
+            "sharing": sharing,
+            "mesh": self.mesh,
+        }
+        folder.search(config, self.out, final, **how)
 
 
 def _changed(flags: str, config: TrainConfig) -> TrainConfig:
@@ -124,13 +149,16 @@ class Evaluate(Plain):
     """train, val or test."""
     tta: int = 0
     """Average predictions over so many augmented copies of each row."""
+    mesh: str | None = None
+    """Devices that rows are divided among: data=8 (default: one)."""
+    processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.evaluate(**self.arguments())
+        use.evaluate(**self.arguments(), mesh=self.together())
 
 
 @dataclass(frozen=True)
@@ -145,13 +173,16 @@ class Predict(Plain):
     """The file to write (default: FILE with the ending .predictions.csv)."""
     tta: int = 0
     """Average predictions over so many augmented copies of each row."""
+    mesh: str | None = None
+    """Devices that rows are divided among: data=8 (default: one)."""
+    processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.predict(**self.arguments())
+        use.predict(**self.arguments(), mesh=self.together())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from jaxfc.parallel import Joining
 from jaxfc.search.candidates import NAMES
 from jaxfc.search.config import SearchConfig, SearchSettings
 from jaxfc.training.config import TrainConfig
@@ -34,6 +35,26 @@ CacheFlag = Annotated[
 def asked_for() -> str:
     """What the environment says of the compilation cache: on, off, or a folder."""
     return os.environ.get(CACHE_VARIABLE) or OFF
+
+
+@dataclass(frozen=True)
+class ProcessFlags:
+    """The flags by which several processes, on one machine or many, do one run."""
+
+    distributed: bool = False
+    """Do the run in several processes, as the cluster's environment says: Slurm, Kubernetes, Open MPI, Cloud TPU."""
+    coordinator: str | None = None
+    """Where there is no such environment: where process 0 listens, HOST:PORT."""
+    num_processes: int | None = None
+    """With --coordinator: how many processes there are."""
+    process_id: int | None = None
+    """With --coordinator: which of them this is, from 0."""
+    join_timeout: int = 300
+    """Seconds to wait for the other processes at the start."""
+
+    def joining(self) -> Joining:
+        """How this process finds the others."""
+        return Joining(self.distributed, self.coordinator, self.num_processes, self.process_id, self.join_timeout)
 
 
 class SpaceText(str):

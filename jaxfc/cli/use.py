@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxfc import metrics, plots
 from jaxfc.artifacts.ensemble import Ensemble, load_predictor
-from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.model import Model
 from jaxfc.data import load, read_examples, read_features
 from jaxfc.data.readers import KNOWN
@@ -34,6 +34,7 @@ def evaluate(
     weights: str | None = None,
     split: str = "test",
     tta: int = 0,
+    mesh: str | None = None,
 ) -> dict[str, float]:
     """Print a model's metrics on a split of its run's data or on other data, and draw where it errs.
 
@@ -44,7 +45,7 @@ def evaluate(
     """
     model = load_model(run_folder)
     name, x, y, w = _examples(run_folder, model, data, data_dir, label, weights, split)
-    prediction = model.prediction(x, copies=tta)
+    prediction = model.prediction(x, copies=tta, mesh=mesh)
     measured = model.task.measure(prediction, y, w)
     print(f"{name}: {len(x)} rows")
     kind = model.about.targets
@@ -118,7 +119,7 @@ def _check_unchanged(folder: Path, config: TrainConfig) -> None:
         )
 
 
-def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0) -> Path:
+def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0, mesh: str | None = None) -> Path:
     """Write what a model predicts for a file's rows, as CSV.
 
     Of a classification, the label and each class's probability; of several labels, 0 or 1 and a probability
@@ -134,7 +135,7 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0)
     x = read_features(file, num_features=model.net.input_dim, feature_names=model.feature_names)
     outputs = model.about.num_targets or len(model.classes)
     check_memory(f"a table of {len(x)} predictions", _CELL * len(x) * (outputs + 1), "predict fewer rows at a time")
-    prediction = model.prediction(x, copies=tta)
+    prediction = model.prediction(x, copies=tta, mesh=mesh)
     head, answers = _columns(model, prediction)
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -147,7 +148,7 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0)
 
 
 def _check_free(out: Path) -> None:
-    if os.path.lexists(out):
+    if writing() and os.path.lexists(out):
         raise FileExistsError(f"{out} exists: remove it, or name another --out")
 
 

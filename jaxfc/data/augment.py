@@ -136,7 +136,7 @@ class Shift(ImageAugmentation):
     def change(self, image: Image, draws: Draws) -> Image:
         """Cut a window out of the padded image."""
         sides = (self.pixels, self.pixels)
-        return lax.dynamic_slice(jnp.pad(image, ((0, 0), sides, sides)), (0, draws[0], draws[1]), image.shape)
+        return lax.dynamic_slice(jnp.pad(image, ((0, 0), sides, sides)), (np.int32(0), draws[0], draws[1]), image.shape)
 
 
 @dataclass(frozen=True)

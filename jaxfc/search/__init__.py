@@ -5,8 +5,10 @@ end (`Random`), or most of them only for a while (`Halving`, `Hyperband`). Candi
 numbers only, or in the widths and depth of a plain network, are one compiled program.
 """
 
+from jaxfc.search.ledger import Sharing
 from jaxfc.search.loop import run
 from jaxfc.search.methods import Halving, Hyperband, Random
+from jaxfc.search.shared import run_shared
 from jaxfc.search.spaces import choice, grid, integers, linspace, logspace, loguniform, sample, seeds, uniform
 from jaxfc.search.trials import SearchResult, Trial, ranked
 
@@ -15,6 +17,7 @@ __all__ = [
     "Hyperband",
     "Random",
     "SearchResult",
+    "Sharing",
     "Trial",
     "choice",
     "grid",
@@ -24,6 +27,7 @@ __all__ = [
     "loguniform",
     "ranked",
     "run",
+    "run_shared",
     "sample",
     "seeds",
     "uniform",

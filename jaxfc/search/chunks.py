@@ -27,22 +27,24 @@ NARROW = 8
 
 @dataclass(frozen=True)
 class Chunking:
-    """So many members in a program at most, and so many programs at once on each device.
+    """So many members in a program at most, on all of its devices together, and so many programs at once.
 
     Where programs are narrow, all have one width, filled up with members that are thrown away: numbers
     are then the same to the last bit whatever is trained beside them. Where they are wide, that would be
-    a waste; there they have one of a few widths.
+    a waste; there they have one of a few widths. What counts is the width on a device: of many devices, each
+    runs the program that one device runs of its share.
     """
 
     members: int
     programs: int
+    devices: int = 1
 
     def width(self, members: int) -> int:
         """The number of members of the program that trains so many."""
-        width = self.members
-        while width > NARROW and width // 4 >= members and width % 4 == 0:
+        width = self.members // self.devices
+        while width > NARROW and width // 4 * self.devices >= members and width % 4 == 0:
             width //= 4
-        return width
+        return width * self.devices
 
 
 def member_bytes(group: Group, num_val: int) -> int:
@@ -77,29 +79,48 @@ def shared_bytes(data: Dataset, groups: Sequence[Group], folds: int, keep: int, 
 
 
 def chunking(
-    group: Group, num_val: int, members: int, device: jax.Device, chunk: int | None = None, shared: int = 0
+    group: Group,
+    num_val: int,
+    members: int,
+    device: jax.Device,
+    chunk: int | None = None,
+    shared: int = 0,
+    devices: int = 1,
 ) -> Chunking:
-    """Cut a group's population into chunks that fit the device.
+    """Cut a group's population into chunks that fit the devices.
 
     Args:
         group: the group.
         num_val: the number of validation rows.
         members: how many members there are to train.
-        device: where.
+        device: where; of several devices, one of them.
         chunk: the members of a program, to override what is chosen here.
         shared: bytes that the search takes beside; see `shared_bytes`.
+        devices: how many devices the members are divided among.
 
     Raises:
-        ValueError: `chunk` is below 1; not even one member fits, or not so many as `chunk`.
+        ValueError: `chunk` is below 1, or its members cannot be divided among the devices; not even one member
+            fits, or not so many as `chunk`.
     """
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk={chunk} must be at least 1")
-    each, free = member_bytes(group, num_val), max(SHARE * free_bytes(device) - shared, 0)
-    programs = (os.cpu_count() or 1) if device.platform == "cpu" else 1
+    if chunk is not None and chunk % devices:
+        raise ValueError(f"chunk={chunk}: mesh population={devices} does not divide it: use a multiple of {devices}")
+    return _share(group, num_val, members, device, chunk and chunk // devices, shared, devices)
+
+
+def _share(
+    group: Group, num_val: int, members: int, device: jax.Device, chunk: int | None, shared: int, devices: int
+) -> Chunking:
+    """The chunking of which so many members, `chunk`, are on each device."""
+    on_host = device.platform == "cpu"
+    there = devices if on_host else 1  # which share one memory
+    each, free = member_bytes(group, num_val), max(SHARE * free_bytes(device) - there * shared, 0) / there
+    programs = (os.cpu_count() or 1) if on_host and devices == 1 else 1
     fit = int(free // each)
     if fit < (chunk or 1):
         raise ValueError(
-            f"chunk={chunk or 1}: {chunk or 1} candidate(s) of {each / 1e9:.3g} GB each do not fit the "
+            f"chunk={(chunk or 1) * devices}: {chunk or 1} candidate(s) of {each / 1e9:.3g} GB each do not fit the "
             f"{free / 1e9:.3g} GB that may be used on {device.device_kind} beside {shared / 1e9:.3g} GB of data and "
             "waiting candidates: "
             + ("lower --chunk" if fit else "search fewer or smaller networks, or smaller batches")
@@ -108,5 +129,5 @@ def chunking(
         most = min(max(CPU_BYTES // each, 1), NARROW, fit)
         chunk = 2 ** int(np.log2(most))
     elif chunk is None:
-        chunk = Chunking(4 ** int(np.log2(min(MOST, fit)) / 2), 1).width(members)
-    return Chunking(chunk, max(min(programs, fit // chunk), 1))
+        chunk = Chunking(4 ** int(np.log2(min(MOST, fit)) / 2), 1).width(-(-members // devices))
+    return Chunking(chunk * devices, max(min(programs, fit // chunk), 1), devices)

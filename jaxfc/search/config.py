@@ -56,6 +56,7 @@ class SearchConfig(SearchSettings):
 
     train: TrainConfig = field(default_factory=TrainConfig)
     spaces: dict[str, str] = field(default_factory=dict)
+    study: str | None = None  # the name of the study whose workers share the search; where it is may be a secret
 
     @property
     def searched(self) -> dict[str, str]:

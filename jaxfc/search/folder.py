@@ -3,7 +3,8 @@
 The folder holds `search.json` (the settings), `checkpoint.safetensors` (everything needed to go on),
 `trials.csv`, the best model as `model.safetensors` with its `config.json` (so that it can be evaluated
 and used as the folder of a training run can), the ensemble, the final training in `final/`, pictures,
-and `report.html` with all of it.
+and `report.html` with all of it. Workers that share a search may share its folder; the best candidates' parameters are
+then in `kept/`, each written by the worker that trained it.
 """
 
 import dataclasses
@@ -22,15 +23,17 @@ from jaxfc.artifacts.files import write_atomically
 from jaxfc.artifacts.model import Model
 from jaxfc.artifacts.predictor import Predictor
 from jaxfc.errors import DivergenceError
-from jaxfc.search import pictures, report
+from jaxfc.parallel import MeshSpec, spelled
+from jaxfc.search import pictures, report, shared
 from jaxfc.search.config import SEARCH, SearchConfig
+from jaxfc.search.ledger import Sharing
 from jaxfc.search.loop import Layout, carry_out, lay_out
 from jaxfc.search.spaces import spell_value
 from jaxfc.search.trials import SearchResult, ranked
 from jaxfc.training import runs
 from jaxfc.training.config import TrainConfig
 
-TRIALS, REPORT, FINAL = "trials.csv", "report.html", "final"
+TRIALS, REPORT, FINAL, KEPT = "trials.csv", "report.html", "final", "kept"
 PICTURES = ("settings", "scatter", "curves", "confusion", "weights")
 FILES = (
     *(SEARCH, runs.CHECKPOINT, TRIALS, runs.CONFIG, runs.MODEL, runs.ENSEMBLE, REPORT),
@@ -45,6 +48,8 @@ def search(
     *,
     resume: bool = False,
     progress: bool | None = None,
+    sharing: Sharing | None = None,
+    mesh: MeshSpec | None = None,
 ) -> SearchResult:
     """Search as `config` says, and write the folder.
 
@@ -54,6 +59,9 @@ def search(
         final: what `config.then_train` makes of the best candidate's settings, for the final training.
         resume: go on with the search in the folder. The settings must be those it was begun with.
         progress: see `jaxfc.search.run`.
+        sharing: be one of the workers of a search that others do too. Workers may share the folder; by default it is
+            `runs/NAME`, by the study's name.
+        mesh: likewise.
 
     Raises:
         FileExistsError: the folder holds something, and `resume` is False.
@@ -70,11 +78,14 @@ def search(
     runs.check_copies(config.train)
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
-    options["pad"] = config.pad
+    options |= {"pad": config.pad, "mesh": mesh}
     # Whatever is wrong with the settings is said before the folder is made.
     layout = lay_out(data, config.train, candidates, **options)
     if final is not None:
         runs.check(final(replace(config.train, **candidates[0])), data)
+    if sharing is not None:
+        shared.check(sharing, options["method"])
+        return _work_in(out, replace(config, study=sharing.name), layout, final, progress, sharing)
     with _opened(out, config, resume) as out:
         return _search_in(out, config, layout, final, progress)
 
@@ -87,16 +98,83 @@ def _search_in(
     progress: bool | None,
 ) -> SearchResult:
     """Search, and write what comes of it to a folder that is held."""
-    data, candidates = layout.data, layout.trials
-    print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
-    print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
-    print(f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs", flush=True)
+    _print_head(config, layout)
     # A checkpoint is there only if the folder's own search wrote it.
     found = carry_out(layout, progress=progress, checkpoint=out / runs.CHECKPOINT, resume=True)
     write_atomically(out / TRIALS, report.trials_csv(found.trials))
     if found.interrupted:
         print(f"interrupted; to go on: jaxfc search --resume --out {out}")
         return found
+    return _conclude(out, config, found, final, progress)
+
+
+def _work_in(
+    out: Path | None,
+    config: SearchConfig,
+    layout: Layout,
+    final: Callable[[TrainConfig], TrainConfig] | None,
+    progress: bool | None,
+    sharing: Sharing,
+) -> SearchResult:
+    """Be one of a search's workers; the first to see its end writes what comes of it to the folder."""
+    out = Path("runs", sharing.name) if out is None else out
+    _join(out, config)
+    _print_head(config, layout)
+    found = shared.carry_out(layout, sharing, out / KEPT, progress=progress)
+    if found.interrupted:
+        print("interrupted: other workers may go on; to be one again: the same command")
+        return found
+    with folders.held(out, FILES, wait=None):
+        if (out / REPORT).exists() and (out / runs.MODEL).exists():  # another worker was here first
+            _print_best(found)
+            print(f"report: {out / REPORT}")
+            return found
+        write_atomically(out / TRIALS, report.trials_csv(found.trials))
+        needed = ranked(found.trials)[: config.ensemble] if final is None or config.ensemble > 1 else []
+        if elsewhere := [f"trial-{t.number}.safetensors" for t in needed if t.number not in found.kept]:
+            _print_best(found)
+            _write_report(out, config, found, None, {})
+            print(f"report: {out / REPORT}; for the model, put what other workers have in their own folders into "
+                  f"{out / KEPT} ({', '.join(elsewhere)}), and give the command again")  # fmt: skip
+            return found
+        return _conclude(out, config, found, final, progress)
+
+
+def _join(out: Path, config: SearchConfig) -> None:
+    """Make a folder that workers share, or find it."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file: name another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    with folders.held(out, FILES, wait=60):
+        if (out / SEARCH).exists():
+            _check_same(out, config)
+        elif any(path.name != folders.LOCK for path in out.iterdir()):
+            raise FileExistsError(f"{out} is not empty: name another --out")
+        else:
+            write_atomically(out / SEARCH, config.to_json())
+
+
+def _print_head(config: SearchConfig, layout: Layout) -> None:
+    """Say what is going to be done, and where."""
+    data, candidates = layout.data, layout.trials
+    print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    if layout.mesh.size > 1:
+        print(f"mesh: {spelled(layout.mesh)}")
+    print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
+    where = "" if config.study is None else f", shared as {config.study!r}"
+    print(
+        f"search: {len(candidates)} candidates, {config.method}, up to {config.train.epochs} epochs{where}", flush=True
+    )
+
+
+def _conclude(
+    out: Path,
+    config: SearchConfig,
+    found: SearchResult,
+    final: Callable[[TrainConfig], TrainConfig] | None,
+    progress: bool | None,
+) -> SearchResult:
+    """Write what came of a search that is complete to a folder that is held."""
     if not ranked(found.trials):
         _write_report(out, config, found, None, {})
         raise DivergenceError(
@@ -105,8 +183,10 @@ def _search_in(
     _print_best(found)
     model = _best_model(out, found, final, progress)
     if model is None:
-        print(f"interrupted; to go on: jaxfc search --resume --out {out}")
+        where = "" if config.study is None else " with its --study"
+        print(f"interrupted; to go on: jaxfc search --resume --out {out}{where}")
         return found
+    data = found.data
     measured = dict(runs.final_measures(model, data, copies=config.train.tta))
     lines = {} if final else measured  # a final training has printed its own
     if config.ensemble > 1:
@@ -126,13 +206,7 @@ def _search_in(
 def _opened(out: Path | None, config: SearchConfig, resume: bool) -> Iterator[Path]:
     """The search's folder, held, with the settings in it."""
     if resume:
-        begun = SearchConfig.from_json(out / SEARCH)
-        if begun != config:
-            names = [f.name for f in dataclasses.fields(config) if getattr(begun, f.name) != getattr(config, f.name)]
-            raise ValueError(
-                f"{out} was begun with other settings ({names[0]}): give none to resume, or start a new search in "
-                "another --out"
-            )
+        _check_same(out, config)
         with folders.held(out, FILES):
             folders.check_whole(out, runs.MODEL, runs.CHECKPOINT)
             yield out
@@ -161,6 +235,19 @@ def fingerprint_of(folder: Path) -> str | None:
     except (ValueError, TypeError, LookupError):
         return None
     return found if isinstance(found, str) else None
+
+
+def _check_same(out: Path, config: SearchConfig) -> None:
+    """Raise unless a folder's search has these settings."""
+    begun = SearchConfig.from_json(out / SEARCH)
+    if begun.study != config.study and begun.study is not None:
+        raise ValueError(f"{out} is of a search that workers share as {begun.study!r}: name its --study to be one")
+    if begun != config:
+        names = [f.name for f in dataclasses.fields(config) if getattr(begun, f.name) != getattr(config, f.name)]
+        raise ValueError(
+            f"{out} was begun with other settings ({names[0]}): give none to resume, or start a new search in "
+            "another --out"
+        )
 
 
 def _print_best(found: SearchResult) -> None:

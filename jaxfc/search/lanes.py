@@ -1,6 +1,5 @@
-"""Lanes: threads that each train one chunk of a population after another, on the devices there are."""
+"""Lanes: threads that each train one chunk of a population after another."""
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -8,11 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxfc.data import Dataset
+from jaxfc.parallel import whole_sharding
 from jaxfc.search.candidates import Candidates, Group, stack, unstack
 from jaxfc.search.folds import Fold, on_device
-from jaxfc.search.population import Member, programs_of
+from jaxfc.search.population import Member, Programs, programs_of
 from jaxfc.training.settings import RunSettings
 
 
@@ -50,8 +51,8 @@ class Lanes:
     """Threads that train chunks; a context manager.
 
     Args:
-        devices: the devices to train on.
-        per_device: programs at once on each.
+        mesh: the devices that the members of a chunk are divided among.
+        programs: how many chunks are trained at once.
         data: the data.
         folds: its folds.
         settings: of the run: whose order of rows all candidates have.
@@ -61,8 +62,8 @@ class Lanes:
 
     def __init__(
         self,
-        devices: Sequence[jax.Device],
-        per_device: int,
+        mesh: Mesh,
+        programs: int,
         data: Dataset,
         folds: Sequence[Fold],
         *,
@@ -70,12 +71,9 @@ class Lanes:
         patience: int,
         longest: int,
     ) -> None:
-        self.folds, self.patience, self.longest = folds, patience, longest
-        self._data = {device: on_device(data, list(folds), settings, device) for device in devices}
-        self._free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
-        for device in [*devices] * per_device:
-            self._free.put(device)
-        self._pool = ThreadPoolExecutor(len(devices) * per_device)
+        self.mesh, self.folds, self.patience, self.longest = mesh, folds, patience, longest
+        self._data = on_device(data, list(folds), settings, whole_sharding(mesh))
+        self._pool = ThreadPoolExecutor(programs)
         self._plans: dict[tuple, np.ndarray] = {}
         self._programs: dict[tuple, tuple[Any, Any]] = {}
         self._lock = threading.Lock()
@@ -116,34 +114,33 @@ class Lanes:
 
     def _compile(self, chunks: Sequence[Chunk]) -> None:
         """Compile what the chunks need, several programs at once."""
-        new = {_key(chunk, device): (chunk, device) for chunk in chunks for device in self._data}
+        new = {_key(chunk): chunk for chunk in chunks}
         jobs = {
-            key: (self._submit(self._begin_program, *what), self._submit(self._train_program, *what))
-            for key, what in new.items()
+            key: (self._submit(self._begin_program, chunk), self._submit(self._train_program, chunk))
+            for key, chunk in new.items()
             if key not in self._programs
         }
         self._programs |= {key: (begin.result(), train.result()) for key, (begin, train) in jobs.items()}
 
-    def _begin_program(self, chunk: Chunk, device: jax.Device) -> Any:
-        return programs_of(chunk.group.recipe).begin(device, _candidates(chunk, 0))
+    def _programs_of(self, chunk: Chunk) -> Programs:
+        return programs_of(chunk.group.recipe, self.mesh)
 
-    def _train_program(self, chunk: Chunk, device: jax.Device) -> Any:
+    def _begin_program(self, chunk: Chunk) -> Any:
+        return self._programs_of(chunk).begin(_candidates(chunk, 0))
+
+    def _train_program(self, chunk: Chunk) -> Any:
         group = chunk.group
         plans = jax.ShapeDtypeStruct((self.longest, group.iterations, group.settings.batch_size), np.int32)
-        return programs_of(group.recipe).train(device, _candidates(chunk, 0), self._data[device][0], plans)
+        return self._programs_of(chunk).train(_candidates(chunk, 0), self._data[0], plans)
 
     def _run(self, chunk: Chunk) -> Trained:
-        device = self._free.get()
-        try:
-            by_fold = [self._run_fold(chunk, fold, device) for fold in range(len(self.folds))]
-        finally:
-            self._free.put(device)
+        by_fold = [self._run_fold(chunk, fold) for fold in range(len(self.folds))]
         members, *measured = zip(*by_fold, strict=True)
         by_candidate = [list(each) for each in zip(*members, strict=True)]
         return Trained(chunk, by_candidate, *(np.stack(each).transpose(2, 0, 1) for each in measured))
 
-    def _run_fold(self, chunk: Chunk, fold: int, device: jax.Device) -> tuple:
-        begin, train = self._programs[_key(chunk, device)]
+    def _run_fold(self, chunk: Chunk, fold: int) -> tuple:
+        begin, train = self._programs[_key(chunk)]
         candidates = _candidates(chunk, fold)
         if chunk.members is None:
             members = begin(candidates)
@@ -151,7 +148,7 @@ class Lanes:
             members = stack(_padded([member[fold] for member in chunk.members], chunk.width))
         numbers = map(np.int32, (chunk.first_epoch, chunk.num_epochs, self.patience))
         plans = self._plans_of(chunk, fold)
-        trained = train(candidates, members, self._data[device][fold], plans, *numbers)
+        trained = train(candidates, members, self._data[fold], plans, *numbers)
         members, *measured = jax.device_get(trained)
         count, epochs = len(chunk.numbers), chunk.num_epochs
         # Epochs that early stopping left out, or that come after a failure, took no steps.
@@ -172,8 +169,8 @@ class Lanes:
             return self._plans[key]
 
 
-def _key(chunk: Chunk, device: jax.Device) -> tuple:
-    return id(chunk.group), chunk.width, device
+def _key(chunk: Chunk) -> tuple:
+    return id(chunk.group), chunk.width
 
 
 def _candidates(chunk: Chunk, fold: int) -> Candidates:

@@ -8,17 +8,20 @@ stopped costs nothing more.
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxfc.console import interrupts, progress_bar
 from jaxfc.data import Dataset, FileRows
 from jaxfc.data.mapped import resident
+from jaxfc.parallel import MeshSpec, population_mesh
 from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
 from jaxfc.search.chunks import NARROW, Chunking, chunking, shared_bytes
 from jaxfc.search.folds import Fold, split
@@ -31,7 +34,7 @@ from jaxfc.search.trials import SearchResult, Trial, ranked
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.identity import described_run
 from jaxfc.training.prepare import check_rows
-from jaxfc.training.program import NEVER
+from jaxfc.training.program import NEVER, Best
 from jaxfc.training.settings import RunSettings, weighted
 
 MOST_EPOCHS, PLAN_BYTES = 1000, 2**27  # of one program's call
@@ -48,6 +51,7 @@ def run(
     chunk: int | None = None,
     pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
+    mesh: MeshSpec | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -74,6 +78,9 @@ def run(
             network and rule allow it; by default where that saves time. A padded network's numbers are its own up
             to rounding, and whatever is returned or written is the network without what padded it.
         class_weight: as in `jaxfc.fit`; with a `TrainConfig`, its own by default.
+        mesh: the devices to train on, such as `"population=8"`: each has its share of a program's networks. By
+            default all of this process's that are alike. With as many networks on each device, a candidate's numbers
+            are the same to the last bit on any number of them.
         progress: show a progress bar; by default on a terminal and in a notebook.
         checkpoint: a file to keep the search in, so that nothing that is finished is lost.
         resume: go on from that file, if it is there; the result is that of a search never stopped.
@@ -97,6 +104,7 @@ def run(
     (8, True, 2)
     """
     how = {"method": method, "folds": folds, "keep": keep, "chunk": chunk, "pad": pad, "class_weight": class_weight}
+    how["mesh"] = mesh
     layout = lay_out(data, build, settings, **how, **shared)
     return carry_out(layout, progress=progress, checkpoint=checkpoint, resume=resume)
 
@@ -105,18 +113,15 @@ def carry_out(
     layout: "Layout", *, progress: bool | None = None, checkpoint: str | Path | None = None, resume: bool = False
 ) -> SearchResult:
     """Train what was laid out; see `run`. The layout stays as it is."""
-    data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint = layout
+    data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint, _ = layout
     folds, trials = len(parts), [replace(trial, _found={}) for trial in blank]
     state = State(trials, groups)
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state)
 
-    stops = _stops(brackets, shared, len(parts[0].rows))
-    longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
-    patience = NEVER if shared.patience is None else min(shared.patience, NEVER)
-    settings_of_lanes = {"settings": shared, "patience": patience, "longest": longest}
+    stops, patience = _stops(layout), _patience(shared)
     with (
-        Lanes(jax.local_devices(), max(cut.programs for cut in cuts), data, parts, **settings_of_lanes) as lanes,
+        lanes_for(layout) as lanes,
         progress_bar(progress, total=1, done=0, unit="epoch") as bar,
         interrupts("after the running chunks") as interrupted,
     ):
@@ -137,6 +142,34 @@ def carry_out(
     return SearchResult(trials, made, lanes.num_programs, len(groups), state.kept, data, parts, interrupted.is_set())
 
 
+def lanes_for(layout: "Layout") -> Lanes:
+    """What trains a search's candidates."""
+    stops = _stops(layout)
+    longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
+    how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest}
+    return Lanes(layout.mesh, max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
+
+
+def train_some(
+    layout: "Layout", lanes: Lanes, numbers: Sequence[int], interrupted: threading.Event
+) -> Iterator[tuple[Trial, list[Best]]]:
+    """Train some of the candidates, each to its own end; yield each as it ends, with its best parameters on the folds.
+
+    They are what a search of all of them makes of them. Once interrupted, those that have not ended are not yielded.
+    """
+    # The others are not this worker's: nothing that has stopped is trained.
+    trials = [replace(t, _found={}, status="running" if t.number in set(numbers) else "stopped") for t in layout.trials]
+    state = State(trials, layout.groups)
+    for stop in _stops(layout):
+        for trained in lanes.train(_chunks(state, layout.groups, layout.cuts, stop), interrupted):
+            _record(state, trained, _patience(layout.shared), keep=len(trials))
+            for number in trained.chunk.numbers:
+                if trials[number].status != "running":
+                    yield trials[number], state.kept.pop(number, [])
+        if interrupted.is_set():
+            return
+
+
 class Layout(NamedTuple):
     """A search before its beginning."""
 
@@ -150,6 +183,7 @@ class Layout(NamedTuple):
     trials: list[Trial]
     cuts: list[Chunking]
     fingerprint: dict[str, Any]
+    mesh: Mesh
 
 
 def lay_out(
@@ -163,11 +197,13 @@ def lay_out(
     chunk: int | None = None,
     pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
+    mesh: MeshSpec | None = None,
     **options: Any,
 ) -> Layout:
     """Lay out a search; raises what `run` would raise of these arguments, before anything is written."""
     if keep < 1:
         raise ValueError(f"keep={keep} must be at least 1")
+    mesh = population_mesh(mesh)
     shared = _shared(build, options)
     if class_weight is None and isinstance(build, TrainConfig):
         class_weight = build.class_weights()
@@ -179,14 +215,14 @@ def lay_out(
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
     brackets = (method or Random()).brackets(len(settings), shared.epochs)
-    device = jax.local_devices()[0]
+    device, devices = mesh.devices.flat[0], mesh.size
     epochs = folds * sum(each.left([0] * each.size) for each in brackets) / len(settings)
     steps = [epochs * (len(parts[0].rows) // each.settings.batch_size) for each in made]
-    nets = forms(made, pad, steps, device.platform, chunk or NARROW)
+    nets = forms(made, pad, steps, device.platform, max(chunk // devices, 1) if chunk else NARROW)
     groups = group(made, nets, data, parts)
     num_val = len(data.x_val) if parts[0].held is None else len(parts[0].held)
     beside = shared_bytes(data, groups, folds, min(keep, len(settings)), device)
-    cuts = [chunking(g, num_val, len(g.places), device, chunk, beside) for g in groups]
+    cuts = [chunking(g, num_val, len(g.places), device, chunk, beside, devices) for g in groups]
     fingerprint = {
         "data": [data.name, *data.x_train.shape, data.fingerprint()],
         "shared settings": _described(asdict(shared), build),
@@ -199,7 +235,7 @@ def lay_out(
     if padded := [number for number, (net, each) in enumerate(zip(nets, made, strict=True)) if net is not each.net]:
         fingerprint["padded networks"] = padded
     trials = _trials(settings, made, brackets, folds, shared.order)
-    return Layout(data, shared, keep, parts, made, groups, brackets, trials, cuts, fingerprint)
+    return Layout(data, shared, keep, parts, made, groups, brackets, trials, cuts, fingerprint, mesh)
 
 
 def _shared(build: TrainConfig | Build, options: Mapping[str, Any]) -> RunSettings:
@@ -240,15 +276,20 @@ def _trials(
     ]  # fmt: skip
 
 
-def _stops(brackets: Sequence[Bracket], shared: RunSettings, num_rows: int) -> list[int]:
+def _stops(layout: Layout) -> list[int]:
     """The epochs at which candidates may stop; and some between, so that no program runs for hours."""
-    most = max(min(MOST_EPOCHS, PLAN_BYTES // (4 * num_rows)), 1)
-    stops = {rung for bracket in brackets for rung in bracket.rungs}
+    shared = layout.shared
+    most = max(min(MOST_EPOCHS, PLAN_BYTES // (4 * len(layout.folds[0].rows))), 1)
+    stops = {rung for bracket in layout.brackets for rung in bracket.rungs}
     if shared.patience is not None:
         stops |= set(range(shared.patience, shared.epochs, shared.patience))
     rungs = [0, *sorted(stops)]
     between = (range(a + most, b, most) for a, b in itertools.pairwise(rungs) if b - a > most)
     return sorted(stops.union(*between))
+
+
+def _patience(shared: RunSettings) -> int:
+    return NEVER if shared.patience is None else min(shared.patience, NEVER)
 
 
 def _chunks(state: State, groups: Sequence[Group], cuts: Sequence[Chunking], stop: int) -> list[Chunk]:

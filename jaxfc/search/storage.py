@@ -99,27 +99,30 @@ class Storage:
             return
         tensors, metadata = checkpoint.read(self.path, kind=KIND)
         self._compare(json.loads(metadata["search"]))
-        shapes = {}
-        for group in state.groups:
-            shapes |= dict.fromkeys(group.places, member_shape(group.recipe, group.first))
         for trial in state.trials:
             trial_tensors = _under(tensors, f"trials.{trial.number}.")
             if trial_tensors:
                 trial.status = STATUSES[int(trial_tensors["status"])]
                 trial.failed_at = int(trial_tensors["failed_at"]) or None
                 trial.loss, trial.val, trial.val_loss = (trial_tensors[name] for name in ("loss", "val", "val_loss"))
-            shape, own = shapes[trial.number], state.group_of(trial.number).own
+            group = state.group_of(trial.number)
             for name, where in (("members", state.members), ("kept", state.kept)):
                 mine = _under(tensors, f"{name}.{trial.number}.")
                 if mine:
-                    like = [shape if name == "members" else _shapes(own(trial.number, _zeros(shape.best)))]
-                    found = checkpoint.restore(mine, like * len(trial.val), self.path)
+                    member = member_shape(group.recipe, group.first)
+                    like = member if name == "members" else best_shape(group, trial.number)
+                    found = checkpoint.restore(mine, [like] * len(trial.val), self.path)
                     where[trial.number] = jax.tree.map(np.asarray, found)
 
     def _compare(self, theirs: dict[str, Any]) -> None:
         for name in {**self.fingerprint, **theirs}:
             if theirs.get(name) != self.fingerprint.get(name):
                 raise ValueError(f"{self.path} is of another search (its {name} differ): name another folder")
+
+
+def best_shape(group: Group, number: int) -> Best:
+    """The shapes of a trial's best parameters on a fold, without what pads them."""
+    return _shapes(group.own(number, _zeros(member_shape(group.recipe, group.first).best)))
 
 
 def _under(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -10,12 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import numpy as np
+from jax.sharding import Mesh
 
 from jaxfc.networks import Network
 from jaxfc.optim import UpdateRule, check_rule
+from jaxfc.parallel import mesh_of
 from jaxfc.tasks import Task
-from jaxfc.training.program import NEVER, DeviceData, Progress, Recipe, begin_measured, train_program
+from jaxfc.training.measuring import DeviceData
+from jaxfc.training.program import Progress, Recipe, begin_measured
+from jaxfc.training.spread import spread
 from jaxfc.training.step import init_state
 
 _BEGUN: set[Any] = set()  # the forms of trainings whose program this process has compiled
@@ -55,8 +58,9 @@ def compiled_ahead(
     hyper: Mapping[str, Any],
     plans: tuple[int, int, int],
     stream: Any = None,
+    mesh: Mesh | None = None,
 ) -> Future | None:
-    """Begin to compile `train_program` in a thread.
+    """Begin to compile a training's program in a thread.
 
     Args:
         recipe: what is static.
@@ -66,6 +70,7 @@ def compiled_ahead(
         hyper: the rule's hyper-parameters.
         plans: the shape of the plans that it will be called with.
         stream: the rows that stay on the host, if they do: in place of that program, those of their windows.
+        mesh: the devices that it is to run on; by default one.
 
     Returns:
         The compilation, to be waited for before the program is called: two threads would each compile it. None
@@ -85,7 +90,8 @@ def compiled_ahead(
     >>> compilation.result() is not None, compiled_ahead(*arguments)  # a second time there is nothing to do
     (True, None)
     """
-    form = (recipe, plans, jax.config.jax_enable_x64, *_form((net, task, data, dict(hyper))))
+    mesh = mesh_of() if mesh is None else mesh
+    form = (recipe, plans, mesh, jax.config.jax_enable_x64, *_form((net, task, data, dict(hyper))))
     form += () if stream is None else stream.form
     if form in _BEGUN:
         return None
@@ -93,9 +99,8 @@ def compiled_ahead(
         progress = progress_like(net, task, recipe.rule, data, hyper)
     except jax.errors.ConcretizationTypeError:
         return None
-    rows, number = jax.ShapeDtypeStruct(plans, np.int32), np.int32(NEVER)
     if stream is None:
-        lowered = [train_program.lower(recipe, net, task, progress, shapes_of(data), rows, number, number, number)]
+        lowered = [spread(mesh, recipe, net, task, progress, data).lower(progress, data, plans)]
     else:
         lowered = [*stream.lowered(recipe, net, task, progress, data)]
     _BEGUN.add(form)
@@ -108,7 +113,7 @@ def compiled_ahead(
 def shapes_of(tree: Any) -> Any:
     """A tree's shapes and types.
 
-    >>> shapes_of(np.zeros((2, 3), np.uint8))
+    >>> shapes_of(jax.numpy.zeros((2, 3), "uint8"))
     ShapeDtypeStruct(shape=(2, 3), dtype=uint8)
     """
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)

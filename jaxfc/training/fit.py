@@ -18,12 +18,15 @@ from jaxfc.data import PLANS, Dataset
 from jaxfc.errors import DivergenceError
 from jaxfc.networks import Network
 from jaxfc.optim import UpdateRule, check_rule, learning_rate_of
+from jaxfc.parallel import MeshSpec, any_process, check_alike, fetched, put
 from jaxfc.tasks import Task
+from jaxfc.training.measuring import DeviceData
 from jaxfc.training.prepare import CHECKPOINT_KIND, Prepared, Training, placed, prepare
-from jaxfc.training.program import NEVER, DeviceData, Progress, begin_measured, train_program
+from jaxfc.training.program import NEVER, Progress, begin_measured
 from jaxfc.training.result import EpochReport, Histories, Result
 from jaxfc.training.settings import RunSettings
-from jaxfc.training.step import init_state
+from jaxfc.training.spread import Spread, spread
+from jaxfc.training.step import TrainState, init_state
 
 
 def fit(
@@ -51,6 +54,7 @@ def fit(
     resume: bool = False,
     extend: bool = False,
     stream: bool | None = None,
+    mesh: MeshSpec | None = None,
 ) -> Result:
     """Train a network.
 
@@ -85,13 +89,16 @@ def fit(
         stream: leave the training rows where they are and send them to the device in windows, a part of an epoch
             ahead of time. The result is the same to the last bit. By default where the rows are in a file, or are
             more than half of what is free of the device's memory.
+        mesh: the devices to train on, by default one: `"data=8"` divides each batch among eight,
+            `"data=4,model=2"` the hidden units too; see `jaxfc.parallel`. It is no part of what a run is: a
+            checkpoint is gone on with on any number of devices.
 
     Returns:
         The `Result`. Ctrl-C ends the run at the next epoch boundary, with everything saved and returned.
 
     Raises:
-        ValueError: unknown names, numbers out of range, data that do not fit the network or the task, a
-            checkpoint of another run (the first difference is named).
+        ValueError: unknown names, numbers out of range, data that do not fit the network or the task, a mesh that
+            does not fit the devices or the batch, a checkpoint of another run (the first difference is named).
         TypeError: what is no network, rule or task.
         DivergenceError: the loss became NaN or infinite; the last good checkpoint stays.
         FileExistsError: the checkpoint exists and `resume` is False.
@@ -120,6 +127,7 @@ def fit(
         resume=resume,
         extend=extend,
         stream=stream,
+        mesh=mesh,
     )
     return carry_out(prepared, callbacks=callbacks, verbose=verbose, progress=progress)
 
@@ -139,18 +147,27 @@ def carry_out(
     (3,)
     """
     task, settings, checkpoint = prepared.task, prepared.settings, prepared.checkpoint
-    on_device = placed(prepared.rows, settings)
     if verbose and prepared.stream is not None:
         with to_whoever_listens():
             print(prepared.stream, flush=True)
     run = prepared.run
+    together = prepared.mesh.is_multi_process
+    if together:
+        check_alike({**prepared.who, "epochs trained": run.epoch if run else 0})
+    state = _drawn(prepared) if run is None else None
+    over = _spread(prepared, state)
+    where = over.shardings
+    on_device = placed(prepared.rows, settings, where and where.data)
     if run is None:
-        run = _start(prepared, on_device)
+        run = _start(prepared, over, state, on_device)
         if verbose:
             _print_epoch(task, run.histories, 0, settings.epochs)
+    elif where is not None:
+        run = run._replace(progress=put(run.progress, where.progress))
 
     def save(run: Training) -> None:
-        files.save(checkpoint, run, {files.FORMAT: CHECKPOINT_KIND, "run": prepared.who})
+        whole = run if where is None else fetched(run)
+        files.save(checkpoint, whole, {files.FORMAT: CHECKPOINT_KIND, "run": prepared.who})
 
     stopped = "finished"
     bar = progress_bar(progress, total=settings.epochs, done=run.epoch, unit="epoch")
@@ -159,13 +176,13 @@ def carry_out(
             if settings.patience is not None and run.epoch - int(run.progress.best.epoch) >= settings.patience:
                 stopped = "patience"
                 break
-            if interrupted.is_set():
+            if any_process(interrupted.is_set()) if together else interrupted.is_set():
                 stopped = "interrupted"
                 if checkpoint and not checkpoint.exists():  # a run is gone on with from its checkpoint only
                     save(run)
                 break
             before = run.epoch
-            run = _advance(prepared, run, on_device)
+            run = _advance(prepared, over, run, on_device)
             if checkpoint:
                 save(run)  # before callbacks are called: one of them may raise
             for number in range(before + 1, run.epoch + 1):
@@ -176,15 +193,33 @@ def carry_out(
             with to_whoever_listens():
                 bar.set_postfix(loss=f"{run.histories.loss[-1]:.4f}", val=f"{run.histories.val[-1]:.4f}")
                 bar.update(run.epoch - before)
+    if where is not None:  # whoever has the result need not know where it was trained
+        run = run._replace(progress=put(fetched(run.progress), None))
     return _result(prepared.net, task, run, stopped, prepared.recipe.augmentations)
 
 
-def _start(prepared: Prepared, data: DeviceData) -> Training:
-    net, task, rule = prepared.net, prepared.task, prepared.recipe.rule
-    state = init_state(net, rule, jax.random.key(prepared.settings.seed), **prepared.hyper)
+def _drawn(prepared: Prepared) -> TrainState:
+    rule = prepared.recipe.rule
+    state = init_state(prepared.net, rule, jax.random.key(prepared.settings.seed), **prepared.hyper)
     check_rule(rule, state.params, state.params, state.opt_state)
+    return state
+
+
+def _spread(prepared: Prepared, state: TrainState | None) -> Spread:
+    """The training over its mesh; of one that was not begun, the state is given."""
+    mesh, recipe, net, task, rows = (getattr(prepared, name) for name in ("mesh", "recipe", "net", "task", "rows"))
+    progress = None if prepared.run is None else prepared.run.progress
+    if progress is None and mesh.size > 1:
+        progress, _ = begin_measured.eval_shape(net, task, state, rows)
+    return spread(mesh, recipe, net, task, progress, rows)
+
+
+def _start(prepared: Prepared, over: Spread, state: TrainState, data: DeviceData) -> Training:
+    where = over.shardings
+    state = state if where is None else put(state, where.progress.state)
     begin = begin_measured if prepared.stream is None else prepared.stream.begin
-    progress, measures = begin(net, task, state, data)
+    progress, measures = begin(over.net, over.task, state, data)
+    progress = progress if where is None else put(progress, where.progress)
     course = (_course(each, 1) for each in jax.device_get(measures))
     return Training(progress, Histories(np.zeros(0, np.float32), *course))
 
@@ -194,26 +229,28 @@ def _course(measured: np.ndarray | None, epochs: int) -> np.ndarray:
     return np.full(epochs, np.nan, np.float32) if measured is None else np.atleast_1d(measured)[:epochs]
 
 
-def _advance(prepared: Prepared, run: Training, data: DeviceData) -> Training:
+def _advance(prepared: Prepared, over: Spread, run: Training, data: DeviceData) -> Training:
     """Train some epochs more; as many as a program does, if there are so many left."""
-    net, task, recipe, settings, group = (
-        getattr(prepared, name) for name in ("net", "task", "recipe", "settings", "group")
-    )
+    settings, group, where = prepared.settings, prepared.group, over.shardings
     if prepared.compilation is not None:
         prepared.compilation.result()
     stream, first = prepared.stream, run.epoch + 1
-    rows, train = (len(data.x), train_program) if stream is None else (len(stream.x), stream.train)
+    rows, train = (len(data.x), over.program) if stream is None else (len(stream.x), stream.train)
     count = min(group, settings.epochs - run.epoch)
     plan = PLANS[settings.sampling]
     plans = [plan(rows, settings.batch_size, seed=settings.order, epoch=first + i) for i in range(count)]
     plans += plans[-1:] * (group - count)  # one shape, and so one program, for all of a run
     patience = NEVER if settings.patience is None else min(settings.patience, NEVER)
     numbers = map(np.int32, (first, count, patience))
-    progress, losses, measures = train(recipe, net, task, run.progress, data, np.stack(plans), *numbers)
+    rows_of_batches = np.stack(plans) if where is None else put(np.stack(plans), where.plans)
+    arguments = over.recipe, over.net, over.task, run.progress, data, rows_of_batches
+    progress, losses, measures = train(*arguments, *numbers)
     losses, measures, failed_at, steps = jax.device_get((losses, measures, progress.failed_at, progress.state.step))
     iterations = losses.shape[1]
     if failed_at:
-        _raise_divergence(recipe.rule, progress, int(failed_at), losses.ravel(), (first - 1) * iterations, iterations)
+        _raise_divergence(
+            prepared.recipe.rule, progress, int(failed_at), losses.ravel(), (first - 1) * iterations, iterations
+        )
     trained = int(steps) // iterations - run.epoch  # patience may have ended it sooner
     new = Histories(losses[:trained].ravel(), *(_course(each, trained) for each in measures))
     return Training(progress, Histories(*map(np.concatenate, zip(run.histories, new, strict=True))))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxfc.artifacts import checkpoint as files
 from jaxfc.data import Dataset, as_device_rows
@@ -20,13 +21,16 @@ from jaxfc.networks.contract import cost
 from jaxfc.optim import UpdateRule, extended
 from jaxfc.optim import rule as rule_named
 from jaxfc.optim.contract import check_is_rule
+from jaxfc.parallel import MeshSpec, mesh_of, put, spelled
 from jaxfc.tasks import Task, check_task, task_for
 from jaxfc.training.ahead import compiled_ahead, progress_like
 from jaxfc.training.identity import check_same, identity
+from jaxfc.training.measuring import DeviceData
 from jaxfc.training.needs import check_needs, check_network_needs
-from jaxfc.training.program import DeviceData, Progress, Recipe
+from jaxfc.training.program import Progress, Recipe
 from jaxfc.training.result import Histories
 from jaxfc.training.settings import RunSettings, weighted
+from jaxfc.training.spread import check_mesh
 from jaxfc.training.streaming import Stream, streams
 
 CHECKPOINT_KIND = "jaxfc checkpoint"
@@ -64,6 +68,7 @@ class Prepared(NamedTuple):
         checkpoint: the file to keep it in.
         who: the run's identity, for that file.
         compilation: the program's, if there is one; to be waited for.
+        mesh: the devices to train on.
         stream: the rows that stay on the host, if they do.
 
     >>> from jaxfc import FCNet, load
@@ -82,6 +87,7 @@ class Prepared(NamedTuple):
     checkpoint: Path | None
     who: dict[str, Any]
     compilation: Future | None
+    mesh: Mesh
     stream: Stream | None = None
 
 
@@ -100,6 +106,7 @@ def prepare(
     resume: bool = False,
     extend: bool = False,
     stream: bool | None = None,
+    mesh: MeshSpec | None = None,
 ) -> Prepared:
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
@@ -117,6 +124,13 @@ def prepare(
     rule = rule_named(rule) if isinstance(rule, str) else rule
     task = task_for(data) if task is None else task
     check_arguments(net, task, data, settings, train_sample)
+    mesh = mesh_of(mesh)
+    check_mesh(mesh, net, settings.batch_size, settings.accumulate)
+    if mesh.size > 1 and streams(data, stream):
+        raise ValueError(
+            f"mesh {spelled(mesh)}: rows that stay on the host are sent to one device: leave the mesh out, or have "
+            "them in memory (stream=False)"
+        )
     data = weighted(data, class_weight)
     check_is_rule(rule)
     rule, hyper = settings.averaged(rule, hyper or {})
@@ -141,9 +155,9 @@ def prepare(
         run = _extended(run, epochs, iterations) if extend else run
     group = group or _epochs_per_program(net, epochs, iterations, settings.batch_size)
     plans = (group, iterations, settings.batch_size)
-    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed)
+    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed, mesh)
     rows = rows if streamed is None else streamed.beside(rows)
-    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, streamed)
+    return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, mesh, streamed)
 
 
 def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000) -> None:
@@ -207,14 +221,14 @@ def _key_like() -> jax.ShapeDtypeStruct:
 
 
 def placed(rows: DeviceData, settings: RunSettings, device: Any = None) -> DeviceData:
-    """Prepared rows on a device, with the key of augmentations.
+    """Prepared rows on a device, or where shardings say, with the key of augmentations.
 
     >>> from jaxfc import FCNet, load
     >>> prepared = prepare(FCNet(64, (), 10), "adam", load("digits"), RunSettings())
     >>> placed(prepared.rows, prepared.settings).x.shape
     (1297, 64)
     """
-    return jax.device_put(rows._replace(key=jax.random.key(settings.order)), device)
+    return put(rows._replace(key=jax.random.key(settings.order)), device)
 
 
 def rows_on_device(data: Dataset, split: str, rows: np.ndarray | None = None) -> tuple[Array, np.ndarray]:

@@ -20,16 +20,18 @@ import numpy as np
 
 from jaxfc import plots
 from jaxfc.artifacts import checkpoint, folders
-from jaxfc.artifacts.files import write_atomically
+from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.predictor import MOST_COPIES, Predictor
 from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
+from jaxfc.parallel import MeshSpec, mesh_of, spelled
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import carry_out
 from jaxfc.training.needs import check_needs
 from jaxfc.training.prepare import check_arguments, check_rows, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
+from jaxfc.training.spread import check_mesh
 from jaxfc.training.streaming import streams
 
 CONFIG, CHECKPOINT, MODEL, RAW, ENSEMBLE, HISTORY, CURVES = (
@@ -52,6 +54,7 @@ def train(
     extend: int | None = None,
     progress: bool | None = None,
     stream: bool | None = None,
+    mesh: MeshSpec | None = None,
     hints: bool = True,
 ) -> Result:
     """Train as `config` says, and write the run folder.
@@ -64,6 +67,7 @@ def train(
         extend: with `resume`, go on to so many epochs in all.
         progress: see `jaxfc.fit`.
         stream: see `jaxfc.fit` and `jaxfc.load`. No setting of the run: its numbers are the same.
+        mesh: see `jaxfc.fit`. A run may be gone on with on another.
         hints: say at the end what can be done with the run.
 
     Raises:
@@ -82,8 +86,9 @@ def train(
     allow_float64(config)
     data = load_data(config, stream)
     check(config, data, stream)  # whatever is wrong with the settings is said before the folder is made
+    check_mesh(mesh_of(mesh), config.net(data), config.batch_size, config.accumulate)
     with _opened(out, config, resume, extended=config.epochs != given) as out:
-        result = _train_in(out, config, data, extend=extend, progress=progress, stream=stream)
+        result = _train_in(out, config, data, extend=extend, progress=progress, stream=stream, mesh=mesh)
         if hints:
             longer = f"jaxfc train --resume --out {shlex.quote(str(out))} --extend {2 * config.epochs}"
             print(what_next(out, data, *([longer] if result.stopped == "finished" else [])))
@@ -91,11 +96,20 @@ def train(
 
 
 def _train_in(
-    out: Path, config: TrainConfig, data: Dataset, *, extend: int | None, progress: bool | None, stream: bool | None
+    out: Path,
+    config: TrainConfig,
+    data: Dataset,
+    *,
+    extend: int | None,
+    progress: bool | None,
+    stream: bool | None,
+    mesh: MeshSpec | None,
 ) -> Result:
     """Train, and write what comes of it to a folder that is held."""
     net, task, rule, hyper = config.build(data, len(data.x_train))
     print(f"device: {', '.join(f'{d.platform} ({d.device_kind})' for d in jax.devices())}")
+    if mesh is not None:
+        print(f"mesh: {spelled(mesh_of(mesh))}")
     print(f"data: {data.name}, {len(data.x_train)} training, {len(data.x_val)} validation rows")
     print(summary(net), flush=True)
     if extend is not None:
@@ -112,10 +126,13 @@ def _train_in(
         resume=True,  # a checkpoint is there only if the folder's own run wrote it
         extend=extend is not None,
         stream=stream,
+        mesh=mesh,
     )
     with ThreadPoolExecutor(1) as painter:
         painter.submit(plots.get_ready)  # while the compiler works
         result = carry_out(prepared, progress=progress)
+        if not writing():
+            return result
         if config.epochs != TrainConfig.from_json(out / CONFIG).epochs:
             write_atomically(out / CONFIG, config.to_json())
         model = result.model(data)

@@ -26,18 +26,8 @@ from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS, outputs_of
 from jaxfc.tasks import Task
 from jaxfc.training.ahead import shapes_of
-from jaxfc.training.program import (
-    DeviceData,
-    Measures,
-    Progress,
-    Recipe,
-    begin,
-    begin_measured,
-    end_epoch,
-    kept_params,
-    measure,
-    take_steps,
-)
+from jaxfc.training.measuring import DeviceData, Measures, kept_params, measure
+from jaxfc.training.program import Progress, Recipe, begin, begin_measured, end_epoch, take_steps
 from jaxfc.training.step import TrainState
 
 WINDOW_BYTES = 2**25  # of inputs in a window; some windows are in memory at once

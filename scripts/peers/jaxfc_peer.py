@@ -10,7 +10,8 @@ import jaxfc
 from jaxfc.layers.vjp import plain_autodiff
 from jaxfc.objective import outputs_of
 from jaxfc.optim import rule
-from jaxfc.training.program import NEVER, DeviceData, Recipe, begin, train_program
+from jaxfc.training.measuring import DeviceData
+from jaxfc.training.program import NEVER, Recipe, begin, train_program
 from jaxfc.training.streaming import Stream
 from peers import Outcome
 from peers.work import Data, Work
