@@ -98,6 +98,7 @@ def begin(state: TrainState) -> Progress:
 def begin_measured(net: Network, task: Task, state: TrainState, data: DeviceData) -> tuple[Progress, Measures]:
     """`begin`, and what is measured before the first epoch.
 
+    >>> from jaxfc.data import Normalizer
     >>> from jaxfc import Classification, FCNet, init_state
     >>> from jaxfc.optim import sgd
     >>> x, y = jnp.eye(2), jnp.array([0, 1])
@@ -160,6 +161,7 @@ def train_epochs(
         The training; the losses; and what was measured. 0 for epochs that were not run: how many were, the training's
         `step` says. (No NaN: under `jax_debug_nans` a program that returns one raises.)
 
+    >>> from jaxfc.data import Normalizer
     >>> from jaxfc import FCNet
     >>> from jaxfc.optim import sgd
     >>> from jaxfc.training.step import init_state
@@ -248,6 +250,7 @@ def take_steps(
 ) -> tuple[TrainState, Float[Array, "iterations *members"]]:
     """Steps on the batches of a plan, the first of which is the iteration after `done`.
 
+    >>> from jaxfc.data import Normalizer
     >>> from jaxfc import Classification, FCNet, init_state
     >>> from jaxfc.optim import sgd
     >>> x, y = jnp.eye(2), jnp.array([0, 1])
