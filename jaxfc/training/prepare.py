@@ -92,11 +92,13 @@ def prepare(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     extend: bool = False,
+    ahead: bool = True,
 ) -> Prepared:
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
     Before the second half, `carry_out`, there is time to do other things: the compiler works meanwhile. `group`
-    is how many epochs a program trains; by default as many as take about a tenth of a second.
+    is how many epochs a program trains; by default as many as take about a tenth of a second. Without `ahead`,
+    nothing is compiled.
 
     Raises:
         ValueError, TypeError, FileExistsError: as `fit`.
@@ -117,7 +119,7 @@ def prepare(
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} exists: pass resume=True to go on from it, or name another file")
 
-    rows = _host_data(data, settings, train_sample)
+    rows = host_data(data, settings, train_sample)
     who = identity(net, task, rule, hyper, settings, data) if checkpoint else {}
     epochs, iterations = settings.epochs, len(data.x_train) // settings.batch_size
     run = None
@@ -126,7 +128,7 @@ def prepare(
         run = _extended(run, epochs, iterations) if extend else run
     group = group or _epochs_per_program(net, epochs, iterations, settings.batch_size)
     plans = (group, iterations, settings.batch_size)
-    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans)
+    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans) if ahead else None
     return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation)
 
 
@@ -167,11 +169,16 @@ def device_data(data: Dataset, settings: RunSettings, train_sample: int | None, 
     >>> device_data(load("digits"), RunSettings(), train_sample=100).sample.shape
     (100,)
     """
-    return placed(_host_data(data, settings, train_sample), settings, device)
+    return placed(host_data(data, settings, train_sample), settings, device)
 
 
-def _host_data(data: Dataset, settings: RunSettings, train_sample: int | None) -> DeviceData:
-    """What goes to the device; of the key its shape, as to make it takes a program."""
+def host_data(data: Dataset, settings: RunSettings, train_sample: int | None) -> DeviceData:
+    """What `device_data` puts on a device, on the host yet; of the key its shape, as to make it takes a program.
+
+    >>> from jaxfc import load
+    >>> host_data(load("digits"), RunSettings(), None).x.shape
+    (1297, 64)
+    """
     sample = None
     if train_sample is not None:
         rows = len(data.x_train)

@@ -28,6 +28,7 @@ from jaxfc.tasks import Task
 from jaxfc.training.step import TrainState, take_step
 
 NEVER = 2**30  # epochs of patience, where there is no early stopping
+STEPS = "steps"  # the name of an epoch's loop in a compiled program, for who reads that
 
 
 class Recipe(NamedTuple):
@@ -333,9 +334,11 @@ def _epoch(
 
     counts = (number - 1) * len(plan) + jnp.arange(len(plan), dtype=jnp.int32)
     if not population:
-        return lax.scan(iteration, states, (plan, counts))
+        with jax.named_scope(STEPS):
+            return lax.scan(iteration, states, (plan, counts))
     states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes)
-    states, losses = lax.scan(iteration, states, (plan, counts))
+    with jax.named_scope(STEPS):
+        states, losses = lax.scan(iteration, states, (plan, counts))
     return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), states, axes), losses
 
 
