@@ -10,8 +10,8 @@ import jaxfc
 ROOT = Path(jaxfc.__file__).parent
 # Each room may import those before it.
 ORDER = (
-    "errors", "layers", "metrics", "optim", "description", "data", "networks", "tasks", "objective", "artifacts",
-    "console", "compilation", "gradcheck", "plots", "training", "search", "cli",
+    "errors", "layers", "metrics", "optim", "description", "data", "networks", "tasks", "objective", "parallel",
+    "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "cli",
 )  # fmt: skip
 
 

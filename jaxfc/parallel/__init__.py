@@ -1,0 +1,27 @@
+"""Many devices: meshes, where arrays lie on them, and what tells a compiler so.
+
+There is no engine here: JAX's own runtime runs one program on many devices. A training's program is written for
+one; it becomes that of many by the shardings of its arguments, and by a network and a rule that say, at a few
+places, where their arrays lie.
+"""
+
+from jaxfc.parallel.constrained import Constrained, Divided
+from jaxfc.parallel.meshes import AXES, check_batch, check_use, mesh_of, spelled
+from jaxfc.parallel.placing import fetched, put
+from jaxfc.parallel.shardings import Shardings, shardings_of, share_shardings, whole_shardings
+
+__all__ = [
+    "AXES",
+    "Constrained",
+    "Divided",
+    "Shardings",
+    "check_batch",
+    "check_use",
+    "fetched",
+    "mesh_of",
+    "put",
+    "shardings_of",
+    "share_shardings",
+    "spelled",
+    "whole_shardings",
+]
