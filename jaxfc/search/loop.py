@@ -106,8 +106,8 @@ def carry_out(
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state)
 
-    stops = _stops(brackets, shared)
-    longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
+    stops = stops_of(brackets, shared)
+    longest = longest_stretch(stops)
     patience = NEVER if shared.patience is None else shared.patience
     settings_of_lanes = {"settings": shared, "patience": patience, "longest": longest}
     with (
@@ -158,9 +158,13 @@ def lay_out(
     chunk: int | None = None,
     pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
+    device: Any = None,
     **options: Any,
 ) -> Layout:
-    """Lay out a search; raises what `run` would raise of these arguments, before anything is written."""
+    """Lay out a search; raises what `run` would raise of these arguments, before anything is written.
+
+    `device` is that whose memory it has to fit: this process's first, if none is given.
+    """
     if keep < 1:
         raise ValueError(f"keep={keep} must be at least 1")
     shared = _shared(build, options)
@@ -170,7 +174,7 @@ def lay_out(
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
     brackets = (method or Random()).brackets(len(settings), shared.epochs)
-    device = jax.local_devices()[0]
+    device = jax.local_devices()[0] if device is None else device
     epochs = folds * sum(each.left([0] * each.size) for each in brackets) / len(settings)
     steps = [epochs * (len(parts[0].rows) // each.settings.batch_size) for each in made]
     nets = forms(made, pad, steps, device.platform, chunk or NARROW)
@@ -231,8 +235,21 @@ def _trials(
     ]  # fmt: skip
 
 
-def _stops(brackets: Sequence[Bracket], shared: RunSettings) -> list[int]:
-    """The epochs at which candidates may stop."""
+def longest_stretch(stops: Sequence[int]) -> int:
+    """The most epochs that a program trains, of a search whose candidates may stop after these.
+
+    >>> longest_stretch([1, 3, 9])
+    6
+    """
+    return max(b - a for a, b in zip([0, *stops], stops, strict=False))
+
+
+def stops_of(brackets: Sequence[Bracket], shared: RunSettings) -> list[int]:
+    """The epochs at which candidates may stop.
+
+    >>> stops_of([], RunSettings(epochs=10, patience=4))
+    [4, 8]
+    """
     stops = {rung for bracket in brackets for rung in bracket.rungs}
     if shared.patience is not None:
         stops |= set(range(shared.patience, shared.epochs, shared.patience))
