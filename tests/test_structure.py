@@ -11,7 +11,7 @@ ROOT = Path(jaxfc.__file__).parent
 # Each room may import those before it.
 ORDER = (
     "errors", "layers", "metrics", "optim", "description", "data", "networks", "tasks", "objective", "parallel",
-    "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "cli",
+    "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "planning", "cli",
 )  # fmt: skip
 
 

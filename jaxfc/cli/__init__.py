@@ -20,7 +20,7 @@ def main(args: list[str] | None = None) -> None:
             _run(sys.argv[1:] if args is None else args)
     except DivergenceError as error:
         _fail(error, code=1)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         _fail(error, code=2)
     except KeyboardInterrupt:
         _fail("interrupted", code=130)
