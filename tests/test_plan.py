@@ -8,6 +8,8 @@ import dataclasses
 import importlib.util
 import os
 import re
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -191,6 +193,14 @@ def test_making_a_topology_leaves_the_environment_as_it_was():
     assert dict(os.environ) == before
 
 
+@needs_libtpu
+def test_several_processes_may_plan_at_once():
+    topology("v5e:1x1")
+    code = "from jaxfc.planning import topology; print(topology('v6e:1x1').devices[0].device_kind)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "TPU v6 lite"
+
+
 def test_products_take_the_tpus_branch():
     a, b = jnp.ones((1024, 512), jnp.bfloat16), jnp.ones((1024, 256), jnp.bfloat16)
     for form, factors in ((product_tn, (a, b)), (product_nt, (a, a)), (product, (a, b[:512]))):
@@ -211,7 +221,7 @@ HloModule jit_train, num_partitions=8
 }
 
 %scatter (p: f32[256,8]) -> f32[64,8] {
-  ROOT %r = f32[64,8]{1,0} reduce-scatter(%p), replica_groups=[1,4]<=[4], dimensions={0}, to_apply=%sum
+  ROOT %r = f32[64,8]{1,0} reduce-scatter(%p), channel_id=5, replica_groups=[1,4]<=[4], dimensions={0}, to_apply=%sum
 }
 
 %part (t: (s32[], f32[8])) -> (s32[], f32[8]) {
@@ -223,6 +233,7 @@ HloModule jit_train, num_partitions=8
   %y = bf16[1024]{0} all-reduce(%x.1), replica_groups={{0,1},{2,3}}, to_apply=%sum
   %z = (f32[64]{0}, f32[256]{0}) all-gather-start(%x.1), replica_groups=[1,4]<=[4], dimensions={0}
   %s = f32[64,8]{1,0} fusion(%x.1), kind=kCustom, calls=%scatter, backend_config={"estimated_cycles":"20"}
+  %done = f32[64,8]{1,0} fusion(%s), kind=kCustom, calls=%scatter
   %m = f32[16]{0} all-reduce(%x.1), replica_groups=mesh['a'=4,'b'=2] {'a'}, to_apply=%sum
   %n = f32[16]{0} all-reduce(%x.1), replica_groups=mesh['a'=4,'b'=2] {'a':(1)2,'b'}, to_apply=%sum
   %all = f32[32]{0} all-reduce(%x.1), replica_groups={}, to_apply=%sum

@@ -15,6 +15,7 @@ CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations|true_computatio
 BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 BODY = re.compile(r"body=%?([^,\s]+)")
 NESTING = ("while", "conditional", "call")
+CHANNEL = re.compile(r"channel_id=(\d+)")
 CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 NAMED = re.compile(r'op_name="([^"]*)"')
@@ -157,12 +158,17 @@ class Text:
     def collectives(self, instructions: Iterable[Instruction] | None = None) -> list[Collective]:
         """The exchanges among some instructions, or among all, alike ones joined."""
         counts: dict[tuple[str, int, int], int] = {}
+        channels: set[str] = set()  # what goes on beside other work stands in each of its fusions
         for each in self.computations[self.entry] if instructions is None else instructions:
             for inner, trips in [(each, 1), *self._inside(each, 1, fused=True)]:
                 kind = inner.opcode.removesuffix("-start")
-                if kind in COLLECTIVES and (chips := _group(inner.text, self.chips)) > 1:
+                if kind not in COLLECTIVES or (chips := _group(inner.text, self.chips)) == 1:
+                    continue
+                channel = CHANNEL.search(inner.text)
+                if channel is None or channel[1] not in channels:
                     key = kind, _exchanged(inner, kind, chips), chips
                     counts[key] = counts.get(key, 0) + trips
+                channels |= {channel[1]} if channel else set()
         return [Collective(*key, count) for key, count in counts.items()]
 
     def _all(self, computation: str, trips: int, *, fused: bool) -> Iterator[tuple[Instruction, int]]:

@@ -36,8 +36,14 @@ dnn_version_info { major: 9 minor: 8 patch: 0 }
 device_description_str: "NVIDIA H200"
 """
 
-# libtpu looks for a cloud machine's metadata, unless it is told what it would find there.
-ALONE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+# libtpu looks for a cloud machine's metadata, unless it is told what it would find there; and as a TPU serves one
+# process, lets one process load it, unless it is told that there may be several.
+ALONE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 
 class Topology(NamedTuple):
@@ -76,6 +82,7 @@ def topology(name: str) -> Topology:
     Raises:
         ValueError: an unknown name, or a shape that there is not.
         ModuleNotFoundError: its compiler is not installed.
+        OSError: its compiler cannot be used, as where another process has a TPU's.
 
     >>> topology("v5e")
     Traceback (most recent call last):
@@ -110,7 +117,10 @@ def _tpus(name: str) -> tuple[Any, ...]:
         try:
             return tuple(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
         except jax.errors.JaxRuntimeError as error:
-            reason = str(error).removeprefix("INVALID_ARGUMENT: ")
+            reason = " ".join(str(error).split())
+            if "INVALID_ARGUMENT" not in reason:
+                raise OSError(f"{name}: libtpu, the TPU's compiler, cannot be used: {reason}") from None
+            reason = reason.removeprefix("INVALID_ARGUMENT: ")
             raise ValueError(f"unknown topology {name!r} ({reason}): use {EXAMPLES}") from None
 
 
