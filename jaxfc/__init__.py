@@ -3,7 +3,7 @@
 The rooms, each with one purpose: `layers` (forward and backward pairs), `networks` (the contract, `FCNet`,
 `ResidualNet`), `tasks` (losses, metrics, predictions), `optim` (update rules and schedules), `data` (data
 sets), `training` (`fit` and its programs), `search` (many networks at once), `artifacts` (models and their
-files), `gradcheck` (tests of hand-written gradients).
+files), `planning` (what a run would be on another machine), `gradcheck` (tests of hand-written gradients).
 """
 
 import importlib
@@ -60,6 +60,8 @@ __all__ = [
     "networks",
     "number",
     "optim",
+    "plan",
+    "planning",
     "predict",
     "predict_proba",
     "search",
@@ -68,10 +70,12 @@ __all__ = [
     "train_step",
 ]
 
-_WHEN_ASKED_FOR = ("gradcheck", "search")  # rooms that a plain training does not enter
+_WHEN_ASKED_FOR = ("gradcheck", "planning", "search")  # rooms that a plain training does not enter
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plan":
+        return importlib.import_module("jaxfc.planning").plan
     if name in _WHEN_ASKED_FOR:
         return importlib.import_module(f"jaxfc.{name}")
     raise AttributeError(f"module 'jaxfc' has no attribute {name!r}")

@@ -203,10 +203,38 @@ class Gradcheck(Plain):
             sys.exit(1)
 
 
+@dataclass(frozen=True)
+class Plan(Plain):
+    """Compile a training or a search for a machine that may not be here: does it fit, how long is a step.
+
+    Flags are those of train; with a flag of search, or a space in place of a value, a search is planned. Nothing is
+    trained or written. The exit code is 1 where it does not fit.
+    """
+
+    candidates: tyro.conf.OmitArgPrefixes[CandidateFlags] = field(default_factory=CandidateFlags)
+    how: tyro.conf.OmitArgPrefixes[SearchSettings] = field(default_factory=SearchSettings)
+    on: str = "this"
+    """v5e:1x1 (a TPU chip, Colab's), v5e:16x16 (a pod), other kinds (v4, v5p, v6e) and shapes, h200; or this: JAX's
+    default device."""
+    mesh: str | None = None
+    """The chips along each axis: data=4,model=2 (default: all along data, of a search along population)."""
+    rows: int | None = None
+    """Plan for so many training rows, whatever the data have."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import planning
+
+        if not planning.show(config_of(self.candidates, self.how), self.on, self.mesh, self.rows):
+            sys.exit(1)
+
+
 Command: Any = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
+    | Annotated[Plan, tyro.conf.subcommand("plan")]
 )

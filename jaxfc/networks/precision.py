@@ -10,6 +10,22 @@ import jax.numpy as jnp
 
 FLAGS = {"avx512_bf16", "amx_bf16"}  # instructions that XLA multiplies bfloat16 with on a CPU
 
+_target = jax.make_user_context(None)
+
+
+def compiling_for(platform: str) -> Any:
+    """Within this context, programs are traced for another platform than JAX's default one: `"tpu"`, `"cuda"`.
+
+    What this machine's processor multiplies fast is then of no account. As `jaxfc.layers.plain_autodiff`, the platform
+    is part of the key of `jax.jit`'s cache: a function traced for this machine is traced anew inside.
+
+    >>> from jaxfc import FCNet
+    >>> with compiling_for("tpu"):
+    ...     print(compute_type(FCNet(4, (), 3, compute_dtype="bfloat16")))
+    bfloat16
+    """
+    return _target(platform)
+
 
 def compute_type(net: Any) -> jnp.dtype:
     """The dtype of a network's activations and of the factors of its products.
@@ -25,7 +41,8 @@ def compute_type(net: Any) -> jnp.dtype:
     >>> compute_type(FCNet(4, (), 3, param_dtype="bfloat16")).name
     'bfloat16'
     """
-    if net.compute_dtype == "bfloat16" and net.param_dtype != "bfloat16" and not multiplies_bfloat16():
+    fast = _target.value not in (None, "cpu") or multiplies_bfloat16()
+    if net.compute_dtype == "bfloat16" and net.param_dtype != "bfloat16" and not fast:
         _say_once()
         return jnp.dtype(net.param_dtype)
     return jnp.dtype(net.compute_dtype or net.param_dtype)

@@ -119,7 +119,7 @@ def carry_out(
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state)
 
-    stops, patience = _stops(layout), _patience(shared)
+    stops, patience = stops_of(layout), _patience(shared)
     with (
         lanes_for(layout) as lanes,
         progress_bar(progress, total=1, done=0, unit="epoch") as bar,
@@ -144,9 +144,8 @@ def carry_out(
 
 def lanes_for(layout: "Layout") -> Lanes:
     """What trains a search's candidates."""
-    stops = _stops(layout)
-    longest = max(b - a for a, b in zip([0, *stops], stops, strict=False))
-    how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest}
+    stops = stops_of(layout)
+    how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest_stretch(stops)}
     return Lanes(layout.mesh, max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
 
 
@@ -160,7 +159,7 @@ def train_some(
     # The others are not this worker's: nothing that has stopped is trained.
     trials = [replace(t, _found={}, status="running" if t.number in set(numbers) else "stopped") for t in layout.trials]
     state = State(trials, layout.groups)
-    for stop in _stops(layout):
+    for stop in stops_of(layout):
         for trained in lanes.train(_chunks(state, layout.groups, layout.cuts, stop), interrupted):
             _record(state, trained, _patience(layout.shared), keep=len(trials))
             for number in trained.chunk.numbers:
@@ -198,9 +197,13 @@ def lay_out(
     pad: bool | None = None,
     class_weight: str | Mapping[str, float] | None = None,
     mesh: MeshSpec | None = None,
+    device: Any = None,
     **options: Any,
 ) -> Layout:
-    """Lay out a search; raises what `run` would raise of these arguments, before anything is written."""
+    """Lay out a search; raises what `run` would raise of these arguments, before anything is written.
+
+    `device` is that whose memory it has to fit, alone: by default the first of the mesh, as one of all of them.
+    """
     if keep < 1:
         raise ValueError(f"keep={keep} must be at least 1")
     mesh = population_mesh(mesh)
@@ -215,7 +218,8 @@ def lay_out(
     parts = split(data, folds, shared.order)
     made = blueprints(build, settings, shared, data, len(parts[0].rows))
     brackets = (method or Random()).brackets(len(settings), shared.epochs)
-    device, devices = mesh.devices.flat[0], mesh.size
+    devices = mesh.size if device is None else 1
+    device = mesh.devices.flat[0] if device is None else device
     epochs = folds * sum(each.left([0] * each.size) for each in brackets) / len(settings)
     steps = [epochs * (len(parts[0].rows) // each.settings.batch_size) for each in made]
     nets = forms(made, pad, steps, device.platform, max(chunk // devices, 1) if chunk else NARROW)
@@ -276,8 +280,23 @@ def _trials(
     ]  # fmt: skip
 
 
-def _stops(layout: Layout) -> list[int]:
-    """The epochs at which candidates may stop; and some between, so that no program runs for hours."""
+def longest_stretch(stops: Sequence[int]) -> int:
+    """The most epochs that a program trains, of a search whose candidates may stop after these.
+
+    >>> longest_stretch([1, 3, 9])
+    6
+    """
+    return max(b - a for a, b in zip([0, *stops], stops, strict=False))
+
+
+def stops_of(layout: Layout) -> list[int]:
+    """The epochs at which candidates may stop; and some between, so that no program runs for hours.
+
+    >>> from jaxfc import load
+    >>> config = TrainConfig(hidden=(8,), epochs=10, patience=4)
+    >>> stops_of(lay_out(load("digits"), config, [{"learning_rate": 1e-2}]))
+    [4, 8, 10]
+    """
     shared = layout.shared
     most = max(min(MOST_EPOCHS, PLAN_BYTES // (4 * len(layout.folds[0].rows))), 1)
     stops = {rung for bracket in layout.brackets for rung in bracket.rungs}

@@ -26,7 +26,7 @@ from jaxfc.tasks import Task, check_task, task_for
 from jaxfc.training.ahead import compiled_ahead, progress_like
 from jaxfc.training.identity import check_same, identity
 from jaxfc.training.measuring import DeviceData
-from jaxfc.training.needs import check_needs, check_network_needs
+from jaxfc.training.needs import check_depth, check_needs, check_network_needs
 from jaxfc.training.program import Progress, Recipe
 from jaxfc.training.result import Histories
 from jaxfc.training.settings import RunSettings, weighted
@@ -107,11 +107,13 @@ def prepare(
     extend: bool = False,
     stream: bool | None = None,
     mesh: MeshSpec | None = None,
+    ahead: bool = True,
 ) -> Prepared:
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
     Before the second half, `carry_out`, there is time to do other things: the compiler works meanwhile. `group`
-    is how many epochs a program trains; by default as many as take about a tenth of a second.
+    is how many epochs a program trains; by default as many as take about a tenth of a second. Without `ahead`,
+    nothing is compiled.
 
     Raises:
         ValueError, TypeError, FileExistsError: as `fit`.
@@ -123,7 +125,7 @@ def prepare(
     """
     rule = rule_named(rule) if isinstance(rule, str) else rule
     task = task_for(data) if task is None else task
-    check_arguments(net, task, data, settings, train_sample)
+    check_arguments(net, task, data, settings, train_sample, here=ahead)
     mesh = mesh_of(mesh)
     check_mesh(mesh, net, settings.batch_size, settings.accumulate)
     if mesh.size > 1 and streams(data, stream):
@@ -134,14 +136,15 @@ def prepare(
     data = weighted(data, class_weight)
     check_is_rule(rule)
     rule, hyper = settings.averaged(rule, hyper or {})
-    check_needs(net, rule, hyper, settings, data, streamed=streams(data, stream))
+    if ahead:
+        check_needs(net, rule, hyper, settings, data, streamed=streams(data, stream))
     recipe = Recipe(rule, settings.augmentations(data), settings.accumulate)
     task = task.fitted(data.y_train, data.weights("train"))
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} exists: pass resume=True to go on from it, or name another file")
 
-    rows, streamed = _host_data(data, settings, train_sample), None
+    rows, streamed = host_data(data, settings, train_sample), None
     if streams(data, stream):
         streamed, rows = Stream.of(rows, settings.batch_size)
         group = 1
@@ -155,13 +158,17 @@ def prepare(
         run = _extended(run, epochs, iterations) if extend else run
     group = group or _epochs_per_program(net, epochs, iterations, settings.batch_size)
     plans = (group, iterations, settings.batch_size)
-    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed, mesh)
+    compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed, mesh) if ahead else None
     rows = rows if streamed is None else streamed.beside(rows)
     return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, mesh, streamed)
 
 
-def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000) -> None:
+def check_arguments(
+    net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000, here: bool = True
+) -> None:
     """Raise what `fit` would raise of these arguments, before anything is written.
+
+    Whether this machine has the memory is asked only of what is to be trained `here`.
 
     Raises:
         ValueError: an unknown name, a number out of range, or a network that does not fit the data or the task.
@@ -179,7 +186,7 @@ def check_arguments(net: Network, task: Task, data: Dataset, settings: RunSettin
     settings.augmentations(data)
     if not isinstance(net, Network):
         raise TypeError(f"{type(net).__name__} is no network: decorate its class with jaxfc.network")
-    check_network_needs(net)
+    (check_network_needs if here else check_depth)(net)
     check_network(net)
     if net.input_dim != data.num_features:
         raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}")
@@ -200,11 +207,16 @@ def device_data(data: Dataset, settings: RunSettings, train_sample: int | None, 
     >>> device_data(load("digits"), RunSettings(), train_sample=100).sample.shape
     (100,)
     """
-    return placed(_host_data(data, settings, train_sample), settings, device)
+    return placed(host_data(data, settings, train_sample), settings, device)
 
 
-def _host_data(data: Dataset, settings: RunSettings, train_sample: int | None) -> DeviceData:
-    """What goes to the device; of the key its shape, as to make it takes a program."""
+def host_data(data: Dataset, settings: RunSettings, train_sample: int | None) -> DeviceData:
+    """What `device_data` puts on a device, on the host yet; of the key its shape, as to make it takes a program.
+
+    >>> from jaxfc import load
+    >>> host_data(load("digits"), RunSettings(), None).x.shape
+    (1297, 64)
+    """
     sample = None
     if train_sample is not None:
         rows = len(data.x_train)

@@ -28,6 +28,7 @@ from jaxfc.training.measuring import DeviceData, Measures, kept_params, measure
 from jaxfc.training.step import TrainState, take_step
 
 NEVER = 2**30  # epochs of patience, where there is no early stopping
+STEPS = "steps"  # the name of an epoch's loop in a compiled program, for who reads that
 
 
 class Recipe(NamedTuple):
@@ -272,9 +273,11 @@ def take_steps(
 
     counts = done + jnp.arange(len(plan), dtype=jnp.int32)
     if not population:
-        return lax.scan(iteration, states, (plan, counts))
+        with jax.named_scope(STEPS):
+            return lax.scan(iteration, states, (plan, counts))
     states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes)
-    states, losses = lax.scan(iteration, states, (plan, counts))
+    with jax.named_scope(STEPS):
+        states, losses = lax.scan(iteration, states, (plan, counts))
     return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), states, axes), losses
 
 

@@ -46,7 +46,7 @@ def init_state(net: Network, rule: UpdateRule, key: Key[Array, ""], **hyper: Any
     >>> print(state.opt_state.learning_rate)
     0.5
     """
-    params, stats, step_key = _init_network(net, key)
+    params, stats, step_key = init_network(net, key)
     # A step donates its state: what the caller handed over must not be a part of it.
     opt_state = rule.init(params, **jax.tree.map(_own, hyper))
     return TrainState(params, stats, opt_state, step_key, jax.device_put(np.int32(0)))  # compiles nothing
@@ -57,7 +57,13 @@ def _own(value: Any) -> Any:
 
 
 @jax.jit
-def _init_network(net: Network, key: Key[Array, ""]) -> tuple[Params, Stats, Key[Array, ""]]:
+def init_network(net: Network, key: Key[Array, ""]) -> tuple[Params, Stats, Key[Array, ""]]:
+    """Draw parameters and statistics, and derive the key that a training's steps draw from.
+
+    >>> from jaxfc import FCNet
+    >>> init_network(FCNet(4, (8,), 3), jax.random.key(0))[0][0]["w"].shape
+    (4, 8)
+    """
     init_key, step_key = jax.random.split(key)
     return *net.init(init_key), step_key
 
