@@ -9,7 +9,7 @@ import pytest
 
 from jaxfc import Classification, FCNet, ResidualNet, init_state
 from jaxfc.data import Normalizer
-from jaxfc.layers.products import IN_CACHE, laid_out, product, product_nt, product_tn
+from jaxfc.layers.products import IN_CACHE, _sums_by_product, column_sums, laid_out, product, product_nt, product_tn
 from jaxfc.networks import precision
 from jaxfc.optim import adam
 from jaxfc.training.step import take_step
@@ -44,6 +44,23 @@ def test_products_of_a_population_are_those_of_its_members():
         for i in range(6):
             alone = function(*(arg if axis is None else arg[i] for arg, axis in zip(args, axes, strict=True)))
             np.testing.assert_array_equal(together[i], alone)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_sums_by_the_matrix_unit_are_sums(dtype):
+    (x,) = factors((130, 7), dtype=dtype)
+    expected = np.asarray(x, np.float64).sum(axis=0)
+    for sums in (column_sums(x), _sums_by_product(jnp.float32, x)):
+        assert sums.dtype == jnp.float32
+        np.testing.assert_array_equal(sums, expected)
+
+
+def test_sums_are_products_on_a_tpu_alone_and_in_all_digits():
+    traced = jax.jit(column_sums).trace(jax.ShapeDtypeStruct((130, 7), jnp.float32))
+    on_tpu, on_gpu = (traced.lower(lowering_platforms=(name,)).as_text() for name in ("tpu", "cuda"))
+    assert "dot_general" in on_tpu
+    assert "precision = [HIGHEST, HIGHEST]" in on_tpu
+    assert "dot_general" not in on_gpu
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (512, 96), (512, 257), (300, 2048), (1000, 10)])

@@ -1,6 +1,7 @@
 """How much memory a search takes, and how it is cut to fit: figures alone, nothing is trained."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import pytest
@@ -45,6 +46,37 @@ def test_folds_and_the_ensemble_that_is_kept_count(data):
     assert shared(data, 1, keep=5) - shared(data, 1) == 4 * best
     # A fold's rows are there a second time, as those held out of it.
     assert shared(data, 1, folds=3) - shared(data, 1) == 2 * (one + best) + data.x_train.nbytes
+
+
+class Device(NamedTuple):
+    """As much of a device as tells how many members it trains."""
+
+    platform: str
+    bytes_limit: int = 2**34
+    device_kind: str = "any"
+
+    def memory_stats(self):
+        return {"bytes_limit": self.bytes_limit}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "platform", "members"),
+    [((64,), "gpu", 4096), ((64,), "tpu", 1024), ((600, 600), "gpu", 256), ((600, 600), "tpu", 16)],
+)
+def test_a_tpu_trains_as_many_members_as_its_chip_holds(data, hidden, platform, members):
+    (group,) = groups_of(data, 1, hidden=hidden)
+    chosen = chunks.chunking(group, 250, 5000, Device(platform))
+    assert chosen == chunks.Chunking(members, 1)
+    if platform == "tpu":
+        assert members == chunks.FEW or members * chunks.carried_bytes(group) <= chunks.ON_CHIP
+    assert chunks.chunking(group, 250, 5000, Device(platform), chunk=20).members == 20
+    assert chunks.chunking(group, 250, 5000, Device(platform, 2**27)).members <= members
+
+
+def test_a_member_carries_parameters_and_slots(data):
+    (group,) = groups_of(data, 1, hidden=(64,))
+    parameters = 64 * 64 + 64 + 64 * 10 + 10
+    assert 3 * 4 * parameters < chunks.carried_bytes(group) < 3 * 4 * parameters + 100  # Adam's numbers beside
 
 
 def test_a_group_is_cut_to_what_is_left_beside(data, monkeypatch):

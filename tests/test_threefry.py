@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxfc.layers.threefry import bits16, threefry2x32
+from jaxfc.layers.threefry import _below_by_quarters, bits16, bits16_below, threefry2x32
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,14 @@ def test_bits_are_uniform():
     chi2 = ((counts - counts.mean()) ** 2 / counts.mean()).sum()
     assert 150 < chi2 < 370  # 255 degrees of freedom: mean 255, standard deviation 23
     assert abs(np.unpackbits(bits.view(np.uint8)).mean() - 0.5) < 0.001
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (5, 7), (64, 1023)])
+@pytest.mark.parametrize("limit", [1, 20000, 65536])
+def test_every_device_draws_the_same_mask(shape, limit):
+    key, limit = jax.random.key(3), jnp.uint32(limit)
+    expected = np.asarray(bits16(key, shape)) < int(limit)
+    np.testing.assert_array_equal(bits16_below(key, shape, limit), expected)
+    # The form for a TPU, here computed by a CPU.
+    words = jax.random.bits(key, (2,), jnp.uint32)
+    np.testing.assert_array_equal(_below_by_quarters(shape, words[0], words[1], limit), expected)

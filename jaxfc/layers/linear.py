@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from jaxfc.layers.common import wide_type
-from jaxfc.layers.products import product, product_nt, product_tn
+from jaxfc.layers.products import column_sums, product, product_nt, product_tn
 from jaxfc.layers.vjp import differentiable
 
 
@@ -58,7 +58,7 @@ def affine_backward(dout: Float[Array, "batch out"], cache: tuple) -> tuple[Arra
     dy = dout.astype(x.dtype)
     dx = product_nt(dy, w.astype(x.dtype)).astype(x.dtype)
     dw = product_tn(x, dy, wide_type(x, w)).astype(w.dtype)
-    db = jnp.sum(dout, axis=0, dtype=wide_type(dout)).astype(b.dtype)
+    db = column_sums(dout).astype(b.dtype)
     return dx, dw, db
 
 

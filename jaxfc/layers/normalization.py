@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from jaxfc.layers.common import Batch, Feature, Number, wide_type
+from jaxfc.layers.products import column_sums
 from jaxfc.layers.vjp import differentiable
 
 Counted = Bool[Array, " features"] | None
@@ -73,7 +74,7 @@ def batchnorm_forward(
     wide = wide_type(x)
     mean = jnp.mean(x, axis=0, dtype=wide)
     centred = x.astype(wide) - mean[None, :]
-    var = jnp.mean(centred * centred, axis=0)
+    var = column_sums(centred * centred) * (1 / len(x))
     inv_std = lax.rsqrt(var + jnp.asarray(eps, wide))
     out = centred * inv_std[None, :] * gamma.astype(wide)[None, :] + beta.astype(wide)[None, :]
     momentum = jnp.asarray(momentum, running_mean.dtype)

@@ -10,6 +10,8 @@ So these factors are laid out in memory first. A processor with instructions for
 `jaxfc.networks.precision`) then multiplies it at about twice the rate of float32.
 """
 
+from functools import partial
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
@@ -65,6 +67,33 @@ def product_nt(a: Float[Array, "m k"], b: Float[Array, "n k"], dtype: DTypeLike 
     Array([[11.]], dtype=float32)
     """
     return product(a, _transposed(b) if b.dtype == jnp.bfloat16 else b.T, dtype)
+
+
+def column_sums(x: Float[Array, "rows columns"], dtype: DTypeLike | None = None) -> Float[Array, " columns"]:
+    r"""$\sum_i x_{ij}$; on a TPU by its matrix unit, which adds columns up several times as fast as its vector unit.
+
+    There, too, sums are exact to the last digits of `dtype`: each entry is multiplied by 1, in as many passes as its
+    digits need.
+
+    Args:
+        x: what to add up.
+        dtype: the type of the sums, by default that of `x` and at least float32.
+
+    >>> print(column_sums(jnp.array([[1.0, 2.0], [3.0, 4.0]])))
+    [4. 6.]
+    """
+    dtype = wide_type(x) if dtype is None else dtype
+    return lax.platform_dependent(x, tpu=partial(_sums_by_product, dtype), default=partial(_sums, dtype))
+
+
+def _sums(dtype: DTypeLike, x: Array) -> Array:
+    return jnp.sum(x, axis=0, dtype=dtype)
+
+
+def _sums_by_product(dtype: DTypeLike, x: Array) -> Array:
+    # Of a product with a single row of ones, the compiler would make a plain sum again.
+    ones = jnp.ones((2, len(x)), x.dtype)
+    return jnp.matmul(ones, x, precision=lax.Precision.HIGHEST, preferred_element_type=dtype)[0]
 
 
 def _transposed(x: Array) -> Array:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Key
 
 from jaxfc.layers.common import Batch, Number, Scalar, wide_type
-from jaxfc.layers.threefry import bits16
+from jaxfc.layers.threefry import bits16_below
 from jaxfc.layers.vjp import differentiable
 
 Noise = Key[Array, ""] | Bool[Array, "batch features"]
@@ -31,7 +31,7 @@ def dropout_mask(
     if noise.dtype == jnp.bool_:
         return noise, 1 / keep_ratio
     threshold = jnp.clip(jnp.round(keep_ratio * 65536), 1, 65536)
-    return bits16(noise, shape).astype(jnp.uint32) < threshold.astype(jnp.uint32), 65536 / threshold
+    return bits16_below(noise, shape, threshold.astype(jnp.uint32)), 65536 / threshold
 
 
 def dropout_forward(x: Batch, keep_ratio: Number, noise: Noise) -> tuple[Batch, tuple]:

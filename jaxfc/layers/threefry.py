@@ -7,14 +7,17 @@ every way of sharding the batch, and a row's mask doesn't depend on how many row
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Key, UInt16, UInt32
+from jaxtyping import Array, Bool, Key, UInt16, UInt32
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
+HALF = np.uint32(0xFFFF)
 
 
 def threefry2x32(key: tuple, counter: tuple, *, rounds: int = 20) -> tuple[UInt32[Array, "..."], UInt32[Array, "..."]]:
@@ -51,11 +54,51 @@ def bits16(key: Key[Array, ""], shape: tuple[int, int]) -> UInt16[Array, "rows c
     >>> few.shape, bool((few == many[:2]).all())
     ((2, 5), True)
     """
-    rows, columns = shape
-    quarter = -(-columns // 4)
-    words = jax.random.bits(key, (2,), jnp.uint32)
-    counter = tuple(lax.broadcasted_iota(jnp.uint32, (rows, quarter), axis) for axis in (0, 1))
+    return _bits16(*_words(key), shape)
+
+
+def bits16_below(key: Key[Array, ""], shape: tuple[int, int], limit: UInt32[Array, ""]) -> Bool[Array, "rows columns"]:
+    """Where `bits16` are below a limit between 0 and 65536: the same entries on every device.
+
+    >>> below = bits16_below(jax.random.key(0), (2, 5), jnp.uint32(20000))
+    >>> bool((below == (bits16(jax.random.key(0), (2, 5)) < 20000)).all())
+    True
+    """
+    forms = {"tpu": partial(_below_by_quarters, shape), "default": partial(_below_by_bits, shape)}
+    return lax.platform_dependent(*_words(key), limit, **forms)
+
+
+def _below_by_bits(shape: tuple[int, int], first: Array, second: Array, limit: Array) -> Bool[Array, "rows columns"]:
+    return _bits16(first, second, shape).astype(jnp.uint32) < limit
+
+
+def _below_by_quarters(
+    shape: tuple[int, int], first: Array, second: Array, limit: Array
+) -> Bool[Array, "rows columns"]:
+    # Quarters that are compared already a TPU joins while it multiplies what the mask is for. Else it would write first
+    # the integers to memory, then the joined mask.
+    words = threefry2x32((first, second), _counters(shape, split=False))
+    parts = [part < limit for word in words for part in (word & HALF, word >> np.uint32(16))]
+    return jnp.concatenate(parts, axis=1)[:, : shape[1]]
+
+
+def _words(key: Key[Array, ""]) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
+    first, second = jax.random.bits(key, (2,), jnp.uint32)
+    return first, second
+
+
+def _bits16(first: Array, second: Array, shape: tuple[int, int]) -> UInt16[Array, "rows columns"]:
     # The words are kept: on a CPU, each quarter would otherwise compute all of them anew.
-    x0, x1 = lax.optimization_barrier(threefry2x32((words[0], words[1]), counter))
-    quarters = [half.astype(jnp.uint16) for x in (x0, x1) for half in (x, x >> np.uint32(16))]
-    return jnp.concatenate(quarters, axis=1)[:, :columns]
+    words = lax.optimization_barrier(threefry2x32((first, second), _counters(shape)))
+    quarters = [half.astype(jnp.uint16) for word in words for half in (word, word >> np.uint32(16))]
+    return jnp.concatenate(quarters, axis=1)[:, : shape[1]]
+
+
+def _counters(shape: tuple[int, int], *, split: bool = True) -> tuple[UInt32[Array, "rows quarter"], ...]:
+    """Row and column of each call of the generator.
+
+    Of what depends on one of them alone, the compiler makes vectors, whose every step is a kernel of its own on a TPU.
+    Unless that may be split off, either depends on both: on the other's topmost bit, which is 0.
+    """
+    rows, columns = (lax.broadcasted_iota(jnp.uint32, (shape[0], -(-shape[1] // 4)), axis) for axis in (0, 1))
+    return (rows, columns) if split else (rows | columns >> np.uint32(31), columns | rows >> np.uint32(31))

@@ -1,7 +1,8 @@
 """How many members train at once, and how many programs run beside one another.
 
-On an accelerator one program fills the device: the more members, the better. On a CPU a program of
-many members gains little over one of a few; there, one runs on each core.
+On a GPU one program fills the device: the more members, the better. On a TPU that holds until what its members
+carry from step to step outgrows the memory on the chip. On a CPU a program of many members gains little over one
+of a few; there, one runs on each core.
 """
 
 import os
@@ -23,6 +24,8 @@ SHARE = 0.8  # of the free memory that a search may take
 CPU_BYTES = 2**28  # that a program's members may take on a CPU
 MOST = 4096
 NARROW = 8
+ON_CHIP = 2**27  # bytes of memory on a TPU's chip, of v5e and v6e
+FEW = 16  # members that a TPU trains at once, however large they are
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ def member_bytes(group: Group, num_val: int) -> int:
     batch = group.settings.batch_size // group.settings.accumulate * activations
     validation = min(ROWS, num_val) * (4 * group.net.input_dim + activations)
     return 2 * _bytes(shape) + _bytes(shape.params) + max(batch, validation)
+
+
+def carried_bytes(group: Group) -> int:
+    """What a member carries from one step to the next: parameters, statistics and slots."""
+    shape = member_shape(group.recipe, group.first)
+    return _bytes((shape.params, shape.stats, shape.opt_state))
 
 
 def _bytes(tree: Any) -> int:
@@ -129,5 +138,8 @@ def _share(
         most = min(max(CPU_BYTES // each, 1), NARROW, fit)
         chunk = 2 ** int(np.log2(most))
     elif chunk is None:
-        chunk = Chunking(4 ** int(np.log2(min(MOST, fit)) / 2), 1).width(-(-members // devices))
+        most = min(MOST, fit)
+        if device.platform == "tpu":
+            most = min(most, max(ON_CHIP // carried_bytes(group), FEW))
+        chunk = Chunking(4 ** int(np.log2(most) / 2), 1).width(-(-members // devices))
     return Chunking(chunk * devices, max(min(programs, fit // chunk), 1), devices)
