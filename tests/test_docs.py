@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,32 +103,43 @@ def test_a_wrong_output_on_a_page_is_noticed():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    pytest.importorskip("mkdocs")
+    pytest.importorskip("zensical")
     pytest.importorskip("mkdocstrings")
     pytest.importorskip("latex2mathml")
-    folder = tmp_path_factory.mktemp("site")
+    folder = tmp_path_factory.mktemp("site")  # the generator writes beside its settings
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    for part in ("docs", "jaxfc", "scripts"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     build = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
-        cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"},
+        [sys.executable, "-m", "zensical", "build", "--strict"],
+        cwd=folder,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
     )
-    assert build.returncode == 0, build.stderr
-    assert "WARNING" not in build.stderr
-    return folder
+    assert build.returncode == 0, build.stdout + build.stderr
+    assert "No issues found" in build.stdout + build.stderr
+    return folder / "site"
+
+
+def test_the_site_leads_to_every_page():
+    menu = (ROOT / "mkdocs.yml").read_text()
+    assert not [page for page in PAGES if not re.search(rf"[:-] {re.escape(page)}$", menu, re.MULTILINE)]
 
 
 def test_the_site_builds_without_a_warning_and_fetches_nothing_to_be_read(site):
-    pages = {page: (site / page).read_text() for page in ("index.html", "reference/layers/index.html")}
+    pages = {page: page.read_text() for page in site.rglob("*.html")}
+    assert len(pages) > len(PAGES)  # and the one for what there is not
     for page, text in pages.items():
         loaded = re.findall(
-            r'<(?:script|img|link rel="(?:stylesheet|preconnect)")[^>]*?(?:src|href)="(https?:[^"]*)', text
+            r'<(?:script|img|link rel="(?:stylesheet|preconnect)")[^>]*?(?:src|href)="?(https?:[^" ]*)', text
         )
         assert not loaded, f"{page} loads {loaded}"
-    layers = pages["reference/layers/index.html"]
+        assert "fonts.g" not in text
+    layers = pages[site / "reference/layers/index.html"]
     assert layers.count("<math") > 80
     assert "arithmatex" not in layers
+    assert "&lt;math" not in layers
     for name in ("linear.affine", "normalization.batchnorm", "classification.softmax_loss"):
         assert f'id="jaxfc.layers.{name}"' in layers  # made by `differentiable`, no def statement
 

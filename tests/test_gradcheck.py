@@ -276,7 +276,7 @@ def test_the_twin_computes_the_same(inputs):
         return layers.dropout(layers.layernorm(layers.affine(x, w, b), b, b), 0.5, jax.random.key(3)) * np.arange(3)
 
     (out,) = plain_twin(f, *inputs)(*inputs)
-    np.testing.assert_array_equal(out, f(*inputs))
+    np.testing.assert_allclose(out, f(*inputs), rtol=1e-5)  # it is one program, and rounds as such
     assert plain_twin(plain_affine, *inputs) is None
 
 

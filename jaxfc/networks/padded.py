@@ -4,8 +4,8 @@ Every layer has the width of the widest network's, and there are as many as the 
 a network's own is a number, not a shape. What pads is zero and stays zero: weights, biases, gamma and beta
 around a network's own are 0, activations are set to 0 where no unit stands, so that no gradient gets there,
 and a rule that leaves zeros with zero gradients alone (see `jaxfc.optim.UpdateRule`) does the rest. The
-network's own numbers are those that it has unpadded: initial weights to the last bit, all that follows up to
-the rounding of longer sums.
+network's own numbers are those that it has unpadded: initial weights but for their last bit, all that follows up
+to the rounding of longer sums.
 
 Two things take care. A layer's units lie in four quarters, each filled up at its end, because the bits of a
 dropout mask lie so (see `jaxfc.layers.threefry`): then a mask falls on the same units, whatever the layer is
