@@ -142,3 +142,29 @@ def test_search_cifar10_finds_trains_and_draws(run, tmp_path, monkeypatch):
     code, _, stderr = run(search_cifar10, "--data", "digits", "--out", out)
     assert code == 2
     assert re.fullmatch(r"search_cifar10.py: --out .*: exists; name another folder\n", stderr)
+
+
+# ---------------------------------------------------------------------------------------------------
+# What a TPU's compiler estimates
+# ---------------------------------------------------------------------------------------------------
+
+COMPILED = """
+%other (x: f32[8]) -> f32[8] {
+  %loop = f32[8]{0} fusion(%x), kind=kLoop, metadata={op_name="jit(f)/add"}, backend_config={"estimated_cycles":"900"}
+}
+
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %copy-start = (f32[512,2]{1,0:S(1)}, f32[512,2]{1,0}, u32[]{:S(2)}) copy-start(%x)
+  %slice-start.1 = ((f32[512,2]{1,0}), f32[128,2]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%x), slice={[0:128], [0:2]}
+  %a = bf16[8]{0} fusion(%x), kind=kLoop, metadata={op_name="jit(f)/exp"}, backend_config={"estimated_cycles":"20"}
+  ROOT %b = (f32[8]{0}, u8[8]{0}) fusion(%a), metadata={op_name="jit(f)/transpose(jvp())/dot_general"}, \
+backend_config={"estimated_cycles":"3000"}
+}
+"""
+
+
+def test_a_step_is_told_from_the_rest_of_a_program_with_its_cycles_and_copies():
+    fusions, copied = module("tpu_cycles").busiest(COMPILED)
+    assert [(each.cycles, each.name) for each in fusions] == [(20, "a"), (3000, "b")]
+    assert fusions[1].result == "(f32[8]{0}, u8[8]{0})"
+    assert copied == 4 * (512 * 2 + 128 * 2)
