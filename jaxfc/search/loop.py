@@ -118,7 +118,7 @@ def carry_out(
     patience = NEVER if shared.patience is None else shared.patience
     settings_of_lanes = {"settings": shared, "patience": patience, "longest": longest}
     with (
-        Lanes(mesh, max(cut.programs for cut in cuts), data, parts, **settings_of_lanes) as lanes,
+        Lanes(list(mesh.devices.flat), max(cut.programs for cut in cuts), data, parts, **settings_of_lanes) as lanes,
         progress_bar(progress, total=1, done=0, unit="epoch") as bar,
         interrupts("after the running chunks") as interrupted,
     ):
