@@ -7,8 +7,8 @@ places, where their arrays lie.
 
 from jaxfc.parallel.constrained import Constrained, Divided
 from jaxfc.parallel.meshes import AXES, MeshSpec, check_batch, check_use, mesh_of, spelled
-from jaxfc.parallel.placing import fetched, put, row_sharding
-from jaxfc.parallel.populations import member_sharding, over_population, population_mesh, whole_sharding
+from jaxfc.parallel.placing import fetched, put, row_sharding, whole_sharding
+from jaxfc.parallel.populations import population_mesh
 from jaxfc.parallel.processes import Joining, any_process, check_alike, joined
 from jaxfc.parallel.shardings import Ends, Shardings, shardings_of, share_shardings, whole_shardings
 
@@ -26,9 +26,7 @@ __all__ = [
     "check_use",
     "fetched",
     "joined",
-    "member_sharding",
     "mesh_of",
-    "over_population",
     "population_mesh",
     "put",
     "row_sharding",

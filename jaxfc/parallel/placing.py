@@ -17,6 +17,16 @@ def row_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def whole_sharding(mesh: Mesh) -> NamedSharding:
+    """Where arrays lie that all devices have whole.
+
+    >>> from jaxfc.parallel.meshes import mesh_of
+    >>> whole_sharding(mesh_of()).is_fully_replicated
+    True
+    """
+    return NamedSharding(mesh, PartitionSpec())
+
+
 def put(tree: Any, where: Any) -> Any:
     """Put a tree of arrays, NumPy's or JAX's, where a tree of shardings says.
 

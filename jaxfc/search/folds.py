@@ -1,6 +1,6 @@
 """The rows that candidates train on and are measured on: the data set's own split, or k folds."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -55,17 +55,17 @@ def split(data: Dataset, folds: int, seed: int) -> list[Fold]:
     return parts
 
 
-def on_device(data: Dataset, folds: list[Fold], settings: RunSettings, where: Any) -> list[DeviceData]:
-    """The folds' data on a device, or where a sharding says; the training rows are there once."""
-    whole = device_data(data, settings, None, where)
+def on_device(data: Dataset, folds: list[Fold], settings: RunSettings, device: jax.Device) -> list[DeviceData]:
+    """The folds' data on a device; the training rows are there once."""
+    whole = device_data(data, settings, None, device)
     weights = data.weights("train")
     parts = []
     for fold in folds:
-        part = whole._replace(normalizer=jax.device_put(fold.normalizer, where))
+        part = whole._replace(normalizer=jax.device_put(fold.normalizer, device))
         if fold.held is not None:
             held = fold.held
             weighed = None if weights is None else weights[held]
-            x, y, weighed = jax.device_put((*rows_on_device(data, "train", held), weighed), where)
+            x, y, weighed = jax.device_put((*rows_on_device(data, "train", held), weighed), device)
             part = part._replace(x_val=x, y_val=y, weights_val=weighed)
         parts.append(part)
     return parts

@@ -1,4 +1,4 @@
-"""Lanes: threads that each train one chunk of a population after another."""
+"""Lanes: threads that each train one chunk of a population after another, on all devices of a mesh together."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,22 +7,20 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from jaxfc.data import Dataset
-from jaxfc.parallel import whole_sharding
 from jaxfc.search.candidates import Candidates, Group, stack, unstack
 from jaxfc.search.folds import Fold, on_device
-from jaxfc.search.population import Member, Programs, programs_of
+from jaxfc.search.population import Member, programs_of
 from jaxfc.training.settings import RunSettings
 
 
 class Chunk(NamedTuple):
-    """Some of a group's candidates, to be trained on every fold for some epochs.
+    """Some of a group's candidates, to be trained together on every fold for some epochs.
 
     Args:
         group: the group.
-        width: the number of members of the program to use; at least as many as candidates.
+        width: the number of members of the program to use, on all devices together; at least as many as candidates.
         numbers: the candidates' numbers.
         members: for each candidate its member on each fold; None for those to be drawn.
         first_epoch: the first epoch to train, from 1.
@@ -51,7 +49,7 @@ class Lanes:
     """Threads that train chunks; a context manager.
 
     Args:
-        mesh: the devices that the members of a chunk are divided among.
+        devices: the devices that a chunk's members are divided among.
         programs: how many chunks are trained at once.
         data: the data.
         folds: its folds.
@@ -62,7 +60,7 @@ class Lanes:
 
     def __init__(
         self,
-        mesh: Mesh,
+        devices: Sequence[jax.Device],
         programs: int,
         data: Dataset,
         folds: Sequence[Fold],
@@ -71,9 +69,10 @@ class Lanes:
         patience: int,
         longest: int,
     ) -> None:
-        self.mesh, self.folds, self.patience, self.longest = mesh, folds, patience, longest
-        self._data = on_device(data, list(folds), settings, whole_sharding(mesh))
+        self.folds, self.patience, self.longest = folds, patience, longest
+        self._data = {device: on_device(data, list(folds), settings, device) for device in devices}
         self._pool = ThreadPoolExecutor(programs)
+        self._compilers = ThreadPoolExecutor(len(devices) * programs)
         self._plans: dict[tuple, np.ndarray] = {}
         self._programs: dict[tuple, tuple[Any, Any]] = {}
         self._lock = threading.Lock()
@@ -82,7 +81,8 @@ class Lanes:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)  # Ctrl-C, a second time, waits for no chunk
+        for pool in (self._pool, self._compilers):
+            pool.shutdown(wait=kind is None, cancel_futures=True)  # Ctrl-C, a second time, waits for no chunk
 
     @property
     def num_programs(self) -> int:
@@ -94,7 +94,7 @@ class Lanes:
         self._compile(chunks)
         if interrupted.is_set():
             return
-        waiting: list[Future] = [self._submit(self._run, chunk) for chunk in chunks]
+        waiting: list[Future] = [self._submit(self._pool, self._run, chunk) for chunk in chunks]
         for future in as_completed(waiting):
             if interrupted.is_set():
                 for other in waiting:
@@ -102,7 +102,7 @@ class Lanes:
             if not future.cancelled():
                 yield future.result()
 
-    def _submit(self, function: Callable, *args: Any) -> Future:
+    def _submit(self, pool: ThreadPoolExecutor, function: Callable, *args: Any) -> Future:
         # Within `jax.enable_x64`, 64-bit mode is this thread's own.
         x64 = jax.config.jax_enable_x64
 
@@ -110,28 +110,32 @@ class Lanes:
             with jax.enable_x64(x64):
                 return function(*args)
 
-        return self._pool.submit(run)
+        return pool.submit(run)
 
     def _compile(self, chunks: Sequence[Chunk]) -> None:
         """Compile what the chunks need, several programs at once."""
-        new = {_key(chunk): chunk for chunk in chunks}
+        new = {_key(chunk, device): (chunk, device) for chunk in chunks for device in self._data}
+        both = self._begin_program, self._train_program
         jobs = {
-            key: (self._submit(self._begin_program, chunk), self._submit(self._train_program, chunk))
-            for key, chunk in new.items()
+            key: [self._submit(self._compilers, program, *what) for program in both]
+            for key, what in new.items()
             if key not in self._programs
         }
-        self._programs |= {key: (begin.result(), train.result()) for key, (begin, train) in jobs.items()}
+        self._programs |= {key: tuple(job.result() for job in pair) for key, pair in jobs.items()}
 
-    def _programs_of(self, chunk: Chunk) -> Programs:
-        return programs_of(chunk.group.recipe, self.mesh)
+    def _begin_program(self, chunk: Chunk, device: jax.Device) -> Any:
+        return programs_of(chunk.group.recipe).begin(device, _candidates(chunk, 0, self._share(chunk, 0)))
 
-    def _begin_program(self, chunk: Chunk) -> Any:
-        return self._programs_of(chunk).begin(_candidates(chunk, 0))
-
-    def _train_program(self, chunk: Chunk) -> Any:
+    def _train_program(self, chunk: Chunk, device: jax.Device) -> Any:
         group = chunk.group
         plans = jax.ShapeDtypeStruct((self.longest, group.iterations, group.settings.batch_size), np.int32)
-        return self._programs_of(chunk).train(_candidates(chunk, 0), self._data[0], plans)
+        share = _candidates(chunk, 0, self._share(chunk, 0))
+        return programs_of(group.recipe).train(device, share, self._data[device][0], plans)
+
+    def _share(self, chunk: Chunk, place: int) -> slice:
+        """Which of a chunk's members the device at a place trains."""
+        width = chunk.width // len(self._data)
+        return slice(place * width, (place + 1) * width)
 
     def _run(self, chunk: Chunk) -> Trained:
         by_fold = [self._run_fold(chunk, fold) for fold in range(len(self.folds))]
@@ -140,21 +144,32 @@ class Lanes:
         return Trained(chunk, by_candidate, *(np.stack(each).transpose(2, 0, 1) for each in measured))
 
     def _run_fold(self, chunk: Chunk, fold: int) -> tuple:
-        begin, train = self._programs[_key(chunk)]
-        candidates = _candidates(chunk, fold)
+        """Train a chunk on a fold: every device begins with its share before the first is waited for."""
+        shares = [(device, self._share(chunk, place)) for place, device in enumerate(self._data)]
+        begun = [self._begin(chunk, fold, *each) for each in shares if each[1].start < len(chunk.numbers)]
+        epochs = np.arange(chunk.first_epoch, chunk.first_epoch + chunk.num_epochs)
+        members: list[Member] = []
+        measured: list[list[np.ndarray]] = []
+        for trained in begun:
+            mine, *numbers = jax.device_get(trained)
+            members += unstack(mine, len(numbers[0][0]))
+            # Epochs that early stopping left out, or that come after a failure, took no steps.
+            ran = epochs[:, None] <= (mine.step // chunk.group.iterations)[None, :]
+            measured.append([np.where(ran, each[: len(epochs)], np.nan) for each in numbers])
+        count = len(chunk.numbers)
+        joined = (np.concatenate(each, axis=1) for each in zip(*measured, strict=True))
+        return members[:count], *(each[:, :count] for each in joined)
+
+    def _begin(self, chunk: Chunk, fold: int, device: jax.Device, share: slice) -> tuple:
+        """Have a device train its share; what comes of it is not waited for."""
+        begin, train = self._programs[_key(chunk, device)]
+        candidates = _candidates(chunk, fold, share)
         if chunk.members is None:
             members = begin(candidates)
         else:
-            members = stack(_padded([member[fold] for member in chunk.members], chunk.width))
+            members = stack(_padded([member[fold] for member in chunk.members], chunk.width)[share])
         numbers = map(np.int32, (chunk.first_epoch, chunk.num_epochs, self.patience))
-        plans = self._plans_of(chunk, fold)
-        trained = train(candidates, members, self._data[fold], plans, *numbers)
-        members, *measured = jax.device_get(trained)
-        count, epochs = len(chunk.numbers), chunk.num_epochs
-        # Epochs that early stopping left out, or that come after a failure, took no steps.
-        last = members.step[:count] // chunk.group.iterations
-        ran = np.arange(chunk.first_epoch, chunk.first_epoch + epochs)[:, None] <= last[None, :]
-        return unstack(members, count), *(np.where(ran, each[:epochs, :count], np.nan) for each in measured)
+        return train(candidates, members, self._data[device][fold], self._plans_of(chunk, fold), *numbers)
 
     def _plans_of(self, chunk: Chunk, fold: int) -> np.ndarray:
         group = chunk.group
@@ -169,12 +184,12 @@ class Lanes:
             return self._plans[key]
 
 
-def _key(chunk: Chunk) -> tuple:
-    return id(chunk.group), chunk.width
+def _key(chunk: Chunk, device: jax.Device) -> tuple:
+    return id(chunk.group), chunk.width, device
 
 
-def _candidates(chunk: Chunk, fold: int) -> Candidates:
-    return chunk.group.stacked(_padded(list(chunk.numbers), chunk.width), fold)
+def _candidates(chunk: Chunk, fold: int, share: slice) -> Candidates:
+    return chunk.group.stacked(_padded(list(chunk.numbers), chunk.width)[share], fold)
 
 
 def _padded(items: list, width: int) -> list:

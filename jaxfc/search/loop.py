@@ -146,7 +146,8 @@ def lanes_for(layout: "Layout") -> Lanes:
     """What trains a search's candidates."""
     stops = stops_of(layout)
     how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest_stretch(stops)}
-    return Lanes(layout.mesh, max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
+    devices = list(layout.mesh.devices.flat)
+    return Lanes(devices, max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
 
 
 def train_some(

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Integer, PyTree
 
 from jaxfc.networks.contract import Params, Stats
-from jaxfc.parallel import member_sharding, over_population, whole_sharding
 from jaxfc.search.candidates import Candidates
 from jaxfc.training import program
 from jaxfc.training.measuring import DeviceData
@@ -89,29 +87,26 @@ class Programs:
 
     Args:
         recipe: what is static of the candidates' training.
-        mesh: the devices that the members are divided among.
     """
 
-    def __init__(self, recipe: Recipe, mesh: Mesh) -> None:
-        self._members, self._shared = member_sharding(mesh), whole_sharding(mesh)
-        self._begin = jax.jit(over_population(mesh, partial(begin, recipe), (0,), 0))
-        trained = over_population(mesh, partial(train, recipe), (0, 0, None, None, None, None, None), (0, 1, 1, 1))
-        self._train = jax.jit(trained, donate_argnums=1)
+    def __init__(self, recipe: Recipe) -> None:
+        self._begin = jax.jit(partial(begin, recipe))
+        self._train = jax.jit(partial(train, recipe), donate_argnums=1)
         self._compiled: dict[Hashable, Any] = {}
         self._locks: dict[Hashable, threading.Lock] = defaultdict(threading.Lock)
 
-    def begin(self, candidates: Candidates) -> Any:
+    def begin(self, device: jax.Device, candidates: Candidates) -> Any:
         """The program `begin`, for so many candidates."""
-        return self._once(self._begin, _at(self._members, candidates))
+        return self._once(self._begin, device, candidates)
 
-    def train(self, candidates: Candidates, data: DeviceData, plans: Any) -> Any:
+    def train(self, device: jax.Device, candidates: Candidates, data: DeviceData, plans: Any) -> Any:
         """The program `train`, for so many candidates, and data and plans of these shapes."""
         number = jax.ShapeDtypeStruct((), jnp.int32)
         members = self._begin.eval_shape(candidates)
-        shared = _at(self._shared, (data, plans, number, number, number))
-        return self._once(self._train, *_at(self._members, (candidates, members)), *shared)
+        return self._once(self._train, device, candidates, members, data, plans, number, number, number)
 
-    def _once(self, function: Any, *shapes: Any) -> Any:
+    def _once(self, function: Any, device: jax.Device, *args: Any) -> Any:
+        shapes = _on(device, args)
         leaves, structure = jax.tree.flatten(shapes)
         key = (function, structure, *leaves)
         # A jitted function that two threads call for the first time would be compiled by both.
@@ -138,6 +133,7 @@ def _member_shape(recipe: Recipe, structure: Any, forms: tuple, x64: bool) -> Me
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
 
 
-def _at(sharding: Any, tree: PyTree) -> PyTree:
-    """The shapes of a tree's arrays, and where they lie."""
+def _on(device: jax.Device, tree: PyTree) -> PyTree:
+    """The shapes of a tree's arrays, on a device."""
+    sharding = jax.sharding.SingleDeviceSharding(device)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -29,6 +29,9 @@ class Spread(NamedTuple):
         task: the task.
         shardings: where the arguments of the program lie; None for the default device.
         program: the program, called as `jaxfc.training.program.train_program` is.
+
+    >>> Spread._fields
+    ('mesh', 'recipe', 'net', 'task', 'shardings', 'program')
     """
 
     mesh: Mesh
