@@ -26,7 +26,7 @@ from jaxfc.data import Dataset, load
 from jaxfc.networks import summary
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import carry_out
-from jaxfc.training.prepare import check_arguments, prepare
+from jaxfc.training.prepare import as_begun, check_arguments, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 
@@ -94,19 +94,19 @@ def _train_in(out: Path, config: TrainConfig, data: Dataset, *, extend: int | No
     print(summary(net), flush=True)
     if extend is not None:
         print(f"extended to {extend} epochs: the {config.schedule} schedule is from here on that of a run of so many")
-    prepared = prepare(
-        net,
-        rule,
-        data,
-        config.settings,
-        task=task,
-        hyper=hyper,
-        class_weight=config.class_weights(),
-        checkpoint=out / CHECKPOINT,
-        resume=True,  # a checkpoint is there only if the folder's own run wrote it
-        extend=extend is not None,
-    )
-    with ThreadPoolExecutor(1) as painter:
+    with as_begun(out / CHECKPOINT), ThreadPoolExecutor(1) as painter:
+        prepared = prepare(
+            net,
+            rule,
+            data,
+            config.settings,
+            task=task,
+            hyper=hyper,
+            class_weight=config.class_weights(),
+            checkpoint=out / CHECKPOINT,
+            resume=True,  # a checkpoint is there only if the folder's own run wrote it
+            extend=extend is not None,
+        )
         painter.submit(plots.get_ready)  # while the compiler works
         result = carry_out(prepared, progress=progress)
         if config.epochs != TrainConfig.from_json(out / CONFIG).epochs:
