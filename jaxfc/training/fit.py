@@ -21,7 +21,7 @@ from jaxfc.optim import UpdateRule, check_rule, learning_rate_of
 from jaxfc.parallel import MeshSpec, any_process, check_alike, fetched, put
 from jaxfc.tasks import Task
 from jaxfc.training.measuring import DeviceData
-from jaxfc.training.prepare import CHECKPOINT_KIND, Prepared, Training, placed, prepare
+from jaxfc.training.prepare import CHECKPOINT_KIND, Prepared, Training, as_begun, placed, prepare
 from jaxfc.training.program import NEVER, Progress, begin_measured
 from jaxfc.training.result import EpochReport, Histories, Result
 from jaxfc.training.settings import RunSettings
@@ -113,23 +113,24 @@ def fit(
     settings = RunSettings(
         batch_size, epochs, sampling, tuple(augment), accumulate, ema_decay, patience, seed, order_seed
     )
-    prepared = prepare(
-        net,
-        rule,
-        data,
-        settings,
-        task=task,
-        hyper=hyper,
-        class_weight=class_weight,
-        train_sample=train_sample,
-        group=1 if callbacks else None,
-        checkpoint=checkpoint,
-        resume=resume,
-        extend=extend,
-        stream=stream,
-        mesh=mesh,
-    )
-    return carry_out(prepared, callbacks=callbacks, verbose=verbose, progress=progress)
+    with as_begun(checkpoint if resume else None):
+        prepared = prepare(
+            net,
+            rule,
+            data,
+            settings,
+            task=task,
+            hyper=hyper,
+            class_weight=class_weight,
+            train_sample=train_sample,
+            group=1 if callbacks else None,
+            checkpoint=checkpoint,
+            resume=resume,
+            extend=extend,
+            stream=stream,
+            mesh=mesh,
+        )
+        return carry_out(prepared, callbacks=callbacks, verbose=verbose, progress=progress)
 
 
 def carry_out(
@@ -167,7 +168,8 @@ def carry_out(
 
     def save(run: Training) -> None:
         whole = run if where is None else fetched(run)
-        files.save(checkpoint, whole, {files.FORMAT: CHECKPOINT_KIND, "run": prepared.who})
+        about = {"run": prepared.who, "x64": bool(jax.config.jax_enable_x64)}
+        files.save(checkpoint, whole, {files.FORMAT: CHECKPOINT_KIND, **about})
 
     stopped = "finished"
     bar = progress_bar(progress, total=settings.epochs, done=run.epoch, unit="epoch")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,6 +162,22 @@ def prepare(
     compilation = compiled_ahead(recipe, net, task, rows, hyper, plans, streamed, mesh) if ahead else None
     rows = rows if streamed is None else streamed.beside(rows)
     return Prepared(net, task, recipe, hyper, settings, rows, group, run, checkpoint, who, compilation, mesh, streamed)
+
+
+def as_begun(checkpoint: str | Path | None) -> AbstractContextManager:
+    """JAX's 64-bit mode as it was when a run was begun, of which this is the checkpoint; else as it is.
+
+    In the other mode numbers have other types. So a run goes on to the same bits, also where the mode was changed
+    since, in this process or by another one's settings.
+
+    >>> with as_begun(None):
+    ...     print(jax.numpy.asarray(1.0).dtype)
+    float32
+    """
+    mode = None if checkpoint is None else files.metadata(checkpoint).get("x64")
+    if mode is None or json.loads(mode) == jax.config.jax_enable_x64:
+        return nullcontext()
+    return jax.enable_x64(json.loads(mode))
 
 
 def check_arguments(

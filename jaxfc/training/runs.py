@@ -28,7 +28,7 @@ from jaxfc.parallel import MeshSpec, mesh_of, spelled
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import carry_out
 from jaxfc.training.needs import check_needs
-from jaxfc.training.prepare import check_arguments, check_rows, prepare
+from jaxfc.training.prepare import as_begun, check_arguments, check_rows, prepare
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 from jaxfc.training.spread import check_mesh
@@ -114,21 +114,21 @@ def _train_in(
     print(summary(net), flush=True)
     if extend is not None:
         print(f"extended to {extend} epochs: the {config.schedule} schedule is from here on that of a run of so many")
-    prepared = prepare(
-        net,
-        rule,
-        data,
-        config.settings,
-        task=task,
-        hyper=hyper,
-        class_weight=config.class_weights(),
-        checkpoint=out / CHECKPOINT,
-        resume=True,  # a checkpoint is there only if the folder's own run wrote it
-        extend=extend is not None,
-        stream=stream,
-        mesh=mesh,
-    )
-    with ThreadPoolExecutor(1) as painter:
+    with as_begun(out / CHECKPOINT), ThreadPoolExecutor(1) as painter:
+        prepared = prepare(
+            net,
+            rule,
+            data,
+            config.settings,
+            task=task,
+            hyper=hyper,
+            class_weight=config.class_weights(),
+            checkpoint=out / CHECKPOINT,
+            resume=True,  # a checkpoint is there only if the folder's own run wrote it
+            extend=extend is not None,
+            stream=stream,
+            mesh=mesh,
+        )
         painter.submit(plots.get_ready)  # while the compiler works
         result = carry_out(prepared, progress=progress)
         if not writing():
