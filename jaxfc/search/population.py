@@ -106,6 +106,8 @@ class Programs:
         return self._once(self._train, device, candidates, members, data, plans, number, number, number)
 
     def _once(self, function: Any, device: jax.Device, *args: Any) -> Any:
+        if jax.config.jax_disable_jit:  # step by step, for whoever looks for an error; a program would be one long line
+            return lambda *args: function(*jax.device_put(args, device))
         shapes = _on(device, args)
         leaves, structure = jax.tree.flatten(shapes)
         key = (function, structure, *leaves)

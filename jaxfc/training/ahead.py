@@ -74,8 +74,8 @@ def compiled_ahead(
 
     Returns:
         The compilation, to be waited for before the program is called: two threads would each compile it. None
-        where there is nothing to gain: it was compiled before, or the rule's `init` looks at its parameters'
-        values, and the shape of its state is not known before there are parameters.
+        where there is nothing to gain: it was compiled before, or `jax_disable_jit` is on, or the rule's `init` looks
+        at its parameters' values, and the shape of its state is not known before there are parameters.
 
     Raises:
         ValueError, TypeError: as `progress_like`.
@@ -93,7 +93,7 @@ def compiled_ahead(
     mesh = mesh_of() if mesh is None else mesh
     form = (recipe, plans, mesh, jax.config.jax_enable_x64, *_form((net, task, data, dict(hyper))))
     form += () if stream is None else stream.form
-    if form in _BEGUN:
+    if form in _BEGUN or jax.config.jax_disable_jit:
         return None
     try:
         progress = progress_like(net, task, recipe.rule, data, hyper)
