@@ -98,7 +98,7 @@ class Task:
         names = self.metrics if names is None else names
         with jax.enable_x64(True):
             p = np.asarray(prediction, np.float64)
-            y, weights = (None if each is None else np.asarray(each) for each in (y, weights))
+            y, weights = (None if each is None else _wide(np.asarray(each)) for each in (y, weights))
             return {name: float(jax.jit(self.metrics[name].function)(p, y, weights)) for name in names}
 
     @property
@@ -110,6 +110,11 @@ class Task:
         """Raise a ValueError unless `rank` is one of the metrics."""
         if self.rank not in self.metrics:
             raise unknown_name(f"metric of {type(self).__name__}", self.rank, self.metrics)
+
+
+def _wide(numbers: np.ndarray) -> np.ndarray:
+    """Fractions in float64; whole numbers as they are."""
+    return numbers.astype(np.float64) if np.issubdtype(numbers.dtype, np.floating) else numbers
 
 
 @described

@@ -24,6 +24,8 @@ from test_data_idx import arrays, write
 import jaxfc
 from jaxfc import cli
 
+pytestmark = pytest.mark.usefixtures("promotion")  # a page's reader has not set JAX's switches
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [str(page.relative_to(DOCS)) for page in sorted(DOCS.rglob("*.md"))]

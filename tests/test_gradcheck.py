@@ -18,7 +18,7 @@ from jaxfc.layers import differentiable
 
 
 def plain_affine(x, w, b):
-    return x @ w + b
+    return x @ w + b[None, :]
 
 
 def right(cache, dout):
@@ -133,7 +133,7 @@ def test_a_forward_rule_of_another_value_is_found(inputs):
 
 
 def test_a_wrong_reference_is_found(inputs):
-    assert "the plain twin" in complaint(affine(), *inputs, reference=lambda x, w, b: x @ w - b)
+    assert "the plain twin" in complaint(affine(), *inputs, reference=lambda x, w, b: x @ w - b[None, :])
     assert "float64[3, 4]" in complaint(affine(), *inputs, reference=lambda x, w, b: plain_affine(x, w, b).T)
     check_vjp(affine(), *inputs, reference=plain_affine)
 
@@ -179,7 +179,7 @@ def test_where_a_rule_cannot_be_taken_out_differences_are_compared(inputs):
 def test_pytrees_labels_keys_and_other_constants():
     def loss(params, x, y, key, name, negated=None):
         hidden = layers.dropout(layers.ACTIVATIONS[name](x @ params["w"][0]), 0.5, key)
-        return {"loss": layers.softmax_loss(hidden + params["b"], y), "right": y, "negated": negated}
+        return {"loss": layers.softmax_loss(hidden + params["b"][None, :], y), "right": y, "negated": negated}
 
     generator = np.random.default_rng(1)
     params = {"w": [generator.normal(size=(5, 3))], "b": generator.normal(size=3).astype(np.float32), "scale": 2.0}
@@ -273,7 +273,10 @@ def test_an_empty_array_passes():
 
 def test_the_twin_computes_the_same(inputs):
     def f(x, w, b):
-        return layers.dropout(layers.layernorm(layers.affine(x, w, b), b, b), 0.5, jax.random.key(3)) * np.arange(3)
+        return (
+            layers.dropout(layers.layernorm(layers.affine(x, w, b), b, b), 0.5, jax.random.key(3))
+            * jnp.arange(3.0)[None, :]
+        )
 
     (out,) = plain_twin(f, *inputs)(*inputs)
     np.testing.assert_allclose(out, f(*inputs), rtol=1e-5)  # it is one program, and rounds as such

@@ -64,7 +64,7 @@ class Mixture:
     def apply(self, params, stats, x, *, key=None, train=False):
         gate = jax.nn.softmax(x @ params["gate"])
         hidden = self.activation(jnp.einsum("ni,eiw->enw", x, params["first"]))
-        outputs = jnp.einsum("enw,ewo,ne->no", hidden, params["second"], gate) + params["b"]
+        outputs = jnp.einsum("enw,ewo,ne->no", hidden, params["second"], gate) + params["b"][None, :]
         return outputs, {"seen": stats["seen"] + 1} if train else stats
 
     def penalty(self, params):

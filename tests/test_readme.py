@@ -12,6 +12,8 @@ import jaxfc
 from jaxfc import cli
 from jaxfc.cli.commands import Command
 
+pytestmark = pytest.mark.usefixtures("promotion")  # a page's reader has not set JAX's switches
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ")
