@@ -274,7 +274,7 @@ def test_spellings():
         ("shift:6", "shift: pixels=6 must be from 1 to 5: images are 7 x 6"),
         ("shift:0", "pixels=0 must be from 1"),
         ("cutout:6", "cutout: pixels=6 must be from 1 to 5"),
-        ("mixup:0", r"mixup: alpha=0.0 must be a finite number in \(0, inf\)"),
+        ("mixup:0", r"mixup: alpha=0.0 must be a finite number in \(0, 1e\+06\]"),
         ("noise:-1", "noise: scale=-1.0 must be"),
         ("noise:nan", "noise: scale=nan must be"),
     ],

@@ -118,7 +118,7 @@ def digits(works):
         ("a", "equinox"),
     ],
 )
-def test_peers_learn_at_the_size_of_a_toy_and_say_how_much(script, name, peer):
+def test_peers_learn_at_the_size_of_a_toy_and_say_how_much(promotion, script, name, peer):
     works, entry = part("peers.work"), part("peers").PEERS[peer]
     pytest.importorskip(entry.package)
     small = {"hidden_dims": (32,), "batch_size": 50, "epochs": 25, "iterations": None, "keep_ratio": None}

@@ -265,8 +265,8 @@ def test_a_long_search_is_the_same_in_pieces(data, settings, whole, monkeypatch)
 
 def test_no_piece_has_more_epochs_or_plans_than_it_should():
     brackets, shared = search.Halving(3, 1).brackets(9, 9000), RunSettings(epochs=9000)
-    stops = loop._stops(brackets, shared, 1000)
+    stops = loop.stops_of(brackets, shared, 1000)
     assert set(brackets[0].rungs) <= set(stops)
     assert max(np.diff([0, *stops])) == 1000
-    assert max(np.diff([0, *loop._stops(brackets, shared, 10**6)])) == loop.PLAN_BYTES // (4 * 10**6)
-    assert loop._stops(search.Random().brackets(9, 1000), RunSettings(epochs=1000), 1000) == [1000]
+    assert max(np.diff([0, *loop.stops_of(brackets, shared, 10**6)])) == loop.PLAN_BYTES // (4 * 10**6)
+    assert loop.stops_of(search.Random().brackets(9, 1000), RunSettings(epochs=1000), 1000) == [1000]

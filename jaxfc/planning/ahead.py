@@ -199,7 +199,7 @@ def plan_search(
     with compiling_for(where.platform):
         device = where.devices[0] if where.here else _Far(where, limited=chunk is None)
         layout = lay_out(data, build, settings, chunk=chunk, device=device, **options)
-        epochs = longest_stretch(stops_of(layout))
+        epochs = longest_stretch(stops_of(layout.brackets, layout.shared, len(layout.folds[0].rows)))
         return [
             _plan_group(group, cut.width(len(group.places)), epochs, layout.data, where, devices)
             for group, cut in zip(layout.groups, layout.cuts, strict=True)

@@ -119,7 +119,7 @@ def carry_out(
     storage = Storage(checkpoint, fingerprint, resume=resume)
     storage.restore(state)
 
-    stops, patience = stops_of(layout), _patience(shared)
+    stops, patience = stops_of(brackets, shared, len(parts[0].rows)), _patience(shared)
     with (
         lanes_for(layout) as lanes,
         progress_bar(progress, total=1, done=0, unit="epoch") as bar,
@@ -144,7 +144,7 @@ def carry_out(
 
 def lanes_for(layout: "Layout") -> Lanes:
     """What trains a search's candidates."""
-    stops = stops_of(layout)
+    stops = stops_of(layout.brackets, layout.shared, len(layout.folds[0].rows))
     how = {"settings": layout.shared, "patience": _patience(layout.shared), "longest": longest_stretch(stops)}
     devices = list(layout.mesh.devices.flat)
     return Lanes(devices, max(cut.programs for cut in layout.cuts), layout.data, layout.folds, **how)
@@ -160,7 +160,7 @@ def train_some(
     # The others are not this worker's: nothing that has stopped is trained.
     trials = [replace(t, _found={}, status="running" if t.number in set(numbers) else "stopped") for t in layout.trials]
     state = State(trials, layout.groups)
-    for stop in stops_of(layout):
+    for stop in stops_of(layout.brackets, layout.shared, len(layout.folds[0].rows)):
         for trained in lanes.train(_chunks(state, layout.groups, layout.cuts, stop), interrupted):
             _record(state, trained, _patience(layout.shared), keep=len(trials))
             for number in trained.chunk.numbers:
@@ -290,17 +290,14 @@ def longest_stretch(stops: Sequence[int]) -> int:
     return max(b - a for a, b in zip([0, *stops], stops, strict=False))
 
 
-def stops_of(layout: Layout) -> list[int]:
+def stops_of(brackets: Sequence[Bracket], shared: RunSettings, num_rows: int) -> list[int]:
     """The epochs at which candidates may stop; and some between, so that no program runs for hours.
 
-    >>> from jaxfc import load
-    >>> config = TrainConfig(hidden=(8,), epochs=10, patience=4)
-    >>> stops_of(lay_out(load("digits"), config, [{"learning_rate": 1e-2}]))
-    [4, 8, 10]
+    >>> stops_of([], RunSettings(epochs=10, patience=4), 1000)
+    [4, 8]
     """
-    shared = layout.shared
-    most = max(min(MOST_EPOCHS, PLAN_BYTES // (4 * len(layout.folds[0].rows))), 1)
-    stops = {rung for bracket in layout.brackets for rung in bracket.rungs}
+    most = max(min(MOST_EPOCHS, PLAN_BYTES // (4 * num_rows)), 1)
+    stops = {rung for bracket in brackets for rung in bracket.rungs}
     if shared.patience is not None:
         stops |= set(range(shared.patience, shared.epochs, shared.patience))
     rungs = [0, *sorted(stops)]
