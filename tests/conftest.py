@@ -38,8 +38,13 @@ def x64():
 @pytest.fixture
 def promotion():
     """JAX's own promotion of ranks and types for the length of a test, where a peer or an example relies on it."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+    ours = {"jax_numpy_rank_promotion": "allow", "jax_numpy_dtype_promotion": "standard"}
+    before = {name: getattr(jax.config, name) for name in ours}
+    for name, value in ours.items():  # in every thread: a search compiles in some of its own
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture
