@@ -19,12 +19,17 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+
+def _promote(ranks, types):
+    jax.config.update("jax_numpy_rank_promotion", ranks)
+    jax.config.update("jax_numpy_dtype_promotion", types)
+
+
 with install_import_hook("jaxfc", "beartype.beartype"):
     from jaxfc.networks import precision
 
 # Nothing is broadcast or widened by accident; and whoever uses the library may have set these switches.
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
+_promote("raise", "strict")
 precision.multiplies_bfloat16 = lambda: True  # whatever processor the tests run on
 
 
@@ -38,8 +43,10 @@ def x64():
 @pytest.fixture
 def promotion():
     """JAX's own promotion of ranks and types for the length of a test, where a peer or an example relies on it."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
+    # For all threads: a search trains in some of its own.
+    _promote("allow", "standard")
+    yield
+    _promote("raise", "strict")
 
 
 @pytest.fixture
