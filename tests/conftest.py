@@ -19,12 +19,17 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+
+def _promote(ranks, types):
+    jax.config.update("jax_numpy_rank_promotion", ranks)
+    jax.config.update("jax_numpy_dtype_promotion", types)
+
+
 with install_import_hook("jaxfc", "beartype.beartype"):
     from jaxfc.networks import precision
 
 # Nothing is broadcast or widened by accident; and whoever uses the library may have set these switches.
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
+_promote("raise", "strict")
 precision.multiplies_bfloat16 = lambda: True  # whatever processor the tests run on
 
 
@@ -38,13 +43,10 @@ def x64():
 @pytest.fixture
 def promotion():
     """JAX's own promotion of ranks and types for the length of a test, where a peer or an example relies on it."""
-    ours = {"jax_numpy_rank_promotion": "allow", "jax_numpy_dtype_promotion": "standard"}
-    before = {name: getattr(jax.config, name) for name in ours}
-    for name, value in ours.items():  # in every thread: a search compiles in some of its own
-        jax.config.update(name, value)
+    # For all threads: a search trains in some of its own.
+    _promote("allow", "standard")
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    _promote("raise", "strict")
 
 
 @pytest.fixture

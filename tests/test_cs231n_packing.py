@@ -12,7 +12,7 @@ from jaxfc.cs231n.packing import packing
 
 def mixed(numbers, trees, y, mask):
     """A result of each kind: a number, arrays, a tree with None in it, and an empty array."""
-    total = sum(jnp.sum(w) for w in jax.tree.leaves(trees))
+    total = sum(jnp.sum(w, dtype=numbers.dtype) for w in jax.tree.leaves(trees))
     kept = None if mask is None else jnp.where(mask, trees[0]["w"], 0)
     return total * numbers[0], {"y": y + 1, "trees": trees}, (kept, numbers[1:1])
 

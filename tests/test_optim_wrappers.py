@@ -105,14 +105,14 @@ def labels(params):
 RULE = Grouped({"matrices": optim.sgd_momentum, "rest": optim.adam}, by_rank)
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "promotion")
 def test_groups_equal_optax():
     hyper = {"matrices": {"learning_rate": 0.1}, "rest": {"learning_rate": 0.01}, "beta1": 0.8}
     peers = {"matrices": optax.sgd(0.1, momentum=0.9), "rest": optax.adam(0.01, b1=0.8)}
     assert_equals_optax(RULE, hyper, optax.multi_transform(peers, labels), tree(0))
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "promotion")
 def test_a_schedule_multiplies_each_groups_learning_rate():
     rule = Scheduled(Grouped({"matrices": optim.muon, "rest": optim.adam}, by_rank), "cosine")
     hyper = {"matrices": {"learning_rate": 0.1}, "learning_rate": 0.01, "schedule": Schedule(total_steps=80)}
@@ -126,7 +126,7 @@ def test_a_schedule_multiplies_each_groups_learning_rate():
     scheduled(tree(0), tree(0), scheduled.init(tree(0), momentum_schedule=Schedule()))
 
 
-@pytest.mark.usefixtures("x64")
+@pytest.mark.usefixtures("x64", "promotion")
 def test_decay_and_clipping_in_a_group_act_on_its_own_parameters():
     rule = Grouped({"w": Clipped(optim.adamw), "b": optim.sgd}, by_name)
     hyper = {"learning_rate": 0.1, "w": {"max_norm": 0.5, "weight_decay": 0.3}}

@@ -86,7 +86,7 @@ def test_a_classification_with_every_flag_of_its_own(capfd, folder):
     for model, copies, name in ((best, 2, "val_f1"), (raw, 0, "val_f1_raw")):
         measured = model.evaluate(*data.split("val"), copies=copies)
         assert value(out, name) == pytest.approx(measured["f1"], abs=0.02)  # in bfloat16
-    assert [line.split(":")[0] for line in out[-5:]] == ["val_f1", "test_f1", "test_acc", "val_f1_raw", "run"]
+    assert [line.split(":")[0] for line in out[-6:]] == ["val_f1", "test_f1", "test_acc", "val_f1_raw", "run", "next"]
     head = (folder / "here" / "history.csv").read_text().splitlines()[0]
     assert head == "epoch,iteration,mean_loss,train_f1,val_f1,val_loss,val_f1_raw"
     assert evaluated(capfd, "--tta", "2")["accuracy"] == value(out, "test_acc")
@@ -101,7 +101,7 @@ def test_a_residual_network_on_two_numbers_with_weights(capfd, folder, table):
     assert (model.net.expansion, model.net.depth) == (2, 2)
     assert isinstance(model.task, Regression)
     assert (model.task.criterion, model.task.delta, model.task.rank) == ("huber", 0.5, "mae")
-    assert [line.split(":")[0] for line in out[-5:]] == ["val_mae", "test_mae", "test_r2", "test_rmse", "run"]
+    assert [line.split(":")[0] for line in out[-6:]] == ["val_mae", "test_mae", "test_r2", "test_rmse", "run", "next"]
     data = load("table.csv", task="regression", label="mass,depth", weights="weight")
     measured = model.evaluate(data.x_test, data.y_test, data.w_test)
     assert value(out, "test_rmse") == pytest.approx(measured["rmse"], abs=1e-4)
@@ -122,7 +122,7 @@ def test_a_residual_network_on_two_numbers_with_weights(capfd, folder, table):
 
 def test_labels_from_training_to_prediction(capfd, folder, table):
     out = train(capfd, LABELS)
-    assert [line.split(":")[0] for line in out[-4:]] == ["val_f1", "test_f1", "test_auc", "run"]
+    assert [line.split(":")[0] for line in out[-5:]] == ["val_f1", "test_f1", "test_auc", "run", "next"]
     assert value(out, "test_f1") > 0.7
     assert evaluated(capfd)["f1"] == value(out, "test_f1")
     rows = predicted(capfd, folder, "table.csv")

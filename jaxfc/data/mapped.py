@@ -106,6 +106,10 @@ def map_npz(path: Path, name: str) -> np.memmap:
             name_and_extra = struct.unpack("<26xHH", file.read(30))
             file.seek(sum(name_and_extra), 1)
             return _mapped(path, file)
+    except OSError as error:
+        if error.filename != path:
+            error.filename = f"{path}, unpacked into {error.filename}"
+        raise
     except _BROKEN as error:
         raise FormatError(f"{path}: the array {name!r} cannot be read ({error})") from error
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxfc import layers
 from jaxfc.errors import PrecisionError, unknown_name
-from jaxfc.layers.common import wider
+from jaxfc.layers.common import wide_type, wider
 
 NORMALIZATIONS = ("batchnorm", "layernorm", "rmsnorm")
 INITIALIZERS = ("he", "glorot", "lecun")
@@ -100,6 +100,13 @@ def normalize(
         return layers.batchnorm_test(x, layer["gamma"], layer["beta"], *stats[0], net.norm_eps), tuple(stats)
     x, running = layers.batchnorm(x, layer["gamma"], layer["beta"], *stats[0], net.norm_momentum, net.norm_eps)
     return x, (RunningStats(*running),)
+
+
+def l2_penalties(weights: Sequence[Array], reg: Any) -> Array:
+    """The sum of the weights' L2 penalties, in the widest of their types."""
+    terms = [layers.l2_penalty(w, reg) for w in weights]
+    wide = wide_type(*terms)
+    return sum(term.astype(wide) for term in terms)
 
 
 def activation(chosen: str | Callable) -> Callable:

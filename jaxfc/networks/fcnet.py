@@ -187,7 +187,7 @@ class FCNet:
 
     def penalty(self, params: Params) -> Float[Array, ""] | None:
         r"""The L2 term $\tfrac\lambda2 \sum w^2$ over the weight matrices; None without one."""
-        return None if self.reg is None else sum(layers.l2_penalty(layer["w"], self.reg) for layer in params)
+        return None if self.reg is None else blocks.l2_penalties([layer["w"] for layer in params], self.reg)
 
     @property
     def family(self) -> Hashable:

@@ -173,7 +173,7 @@ class ResidualNet:
             return None
         weights = [params["stem"]["w"], params["head"]["w"]]
         weights += [block[name] for block in params["blocks"] for name in ("w1", "w2")]
-        return sum(layers.l2_penalty(w, self.reg) for w in weights)
+        return blocks.l2_penalties(weights, self.reg)
 
     def cost(self) -> Cost:
         """Parameters, and a row's operations and bytes of activations kept for the backward pass."""
