@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from jaxfc.data import Dataset, Normalizer
 from jaxfc.data.file_rows import FileRows
 from jaxfc.layers.common import wider
-from jaxfc.memory import free_bytes
+from jaxfc.memory import free_bytes, in_units
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS, outputs_of
@@ -202,7 +202,7 @@ class Stream:
 
     def __str__(self) -> str:
         count = -(-self.iterations // self.window)
-        size = _in_bytes(self.window * self._batch_bytes)
+        size = in_units(self.window * self._batch_bytes)
         return f"streaming: {count} windows of at most {self.window} batches in an epoch, {size} each"
 
     # The two programs of a training, as `jaxfc.training.program` has them for rows on the device.
@@ -310,8 +310,3 @@ def _on_device(arrays: Any, data: DeviceData) -> Any:
     """Arrays where the data are."""
     like = data.y_val
     return jax.block_until_ready(jax.device_put(arrays, like.sharding if like.committed else None))
-
-
-def _in_bytes(count: int) -> str:
-    size, unit = next((10.0**e, u) for e, u in ((9, "GB"), (6, "MB"), (3, "kB"), (0, "bytes")) if count >= 10**e)
-    return f"{count / size:.3g} {unit}"
