@@ -1,6 +1,5 @@
 """Arrays that stay in their files: memory-mapped, or unpacked into a temporary file where they are compressed."""
 
-import math
 import os
 import struct
 import tempfile
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import DTypeLike
 
 from jaxfc.data.file_rows import FileRows
+from jaxfc.data.npy_header import read_header
 from jaxfc.errors import FormatError
 from jaxfc.memory import free_bytes
 
@@ -144,28 +144,15 @@ def resident(x: np.ndarray | FileRows) -> np.ndarray:
     return np.asarray(x)
 
 
-def _header(file: BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"version {version} of the format is for arrays of records")
-    shape, fortran, dtype = readers[version](file)
-    if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
-    return shape, fortran, dtype
-
-
 def _mapped(path: Path, file: BufferedIOBase) -> np.memmap:
-    shape, fortran, dtype = _header(file)
+    shape, fortran, dtype = read_header(file, path.stat().st_size)
     if 0 in shape:
         raise ValueError(f"an array of shape {shape} is empty")
     return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
 def _unpacked(member: BufferedIOBase, size: int) -> np.memmap:
-    shape, fortran, dtype = _header(member)
-    if math.prod(shape) * dtype.itemsize > size:  # before there is room made for it
-        raise ValueError(f"its header promises more than the {size} bytes that it has")
+    shape, fortran, dtype = read_header(member, size)  # before there is room made for it
     x = spilled(shape, dtype, fortran=fortran)
     flat = x.reshape(-1, order="F" if fortran else "C").view(np.uint8)
     place = 0

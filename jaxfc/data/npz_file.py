@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from jaxfc.data.arrays import Array, check_real, narrowed_exactly
 from jaxfc.data.checks import check_inputs
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.mapped import is_large, map_npy, map_npz, npz_bytes
+from jaxfc.data.npy_header import Header, read_header
 from jaxfc.data.opening import check_room, damaged, file_size
-from jaxfc.errors import FormatError, listed, shortened
-from jaxfc.memory import in_units
+from jaxfc.errors import FormatError, listed
 
 MAGIC = b"\x93NUMPY"
 
@@ -77,7 +77,7 @@ def read_npy(path: Path, *, stream: bool | None = None) -> np.ndarray:
         file.seek(0)
         if is_large(size, stream):
             return map_npy(path)
-        header = _header(file, size)
+        header = read_header(file, size)
         check_room(path, _room(header), "its array")
         file.seek(0)
         return np.load(file, allow_pickle=False)
@@ -133,38 +133,10 @@ def as_features(x: np.ndarray, *, what: str, num_features: int | None = None) ->
     return narrowed_exactly(wide, what=f"{what}: x")
 
 
-class _Header(NamedTuple):
-    """What a `.npy` file says of its array."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-def _header(file: Any, size: int) -> _Header:
-    """Read a header, and compare what it promises with the size of the file."""
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in read:
-        raise ValueError(f"version {version[0]}.{version[1]} is unknown")
-    header = _Header(*(part for part in read[version](file) if not isinstance(part, bool)))
-    if header.dtype.hasobject:
-        raise ValueError("its elements are Python objects, which may run code: save numbers or text")
-    if any(not 0 <= length < 2**63 for length in header.shape):
-        raise ValueError(f"its header says shape {shortened(str(header.shape))}")
-    promised, there = _bytes(header), size - file.tell()
-    if promised > there:
-        raise ValueError(f"its header promises {in_units(promised)}, and {in_units(there)} follow")
-    return header
-
-
-def _bytes(header: _Header) -> int:
-    return math.prod(header.shape) * header.dtype.itemsize
-
-
-def _room(header: _Header) -> int:
+def _room(header: Header) -> int:
     """The memory that an array takes on its way into a data set: it is held twice, once in parts."""
     wide = header.dtype.itemsize if header.dtype in (np.uint8, np.float32) else 8
-    return _bytes(header) + math.prod(header.shape) * wide
+    return header.nbytes + math.prod(header.shape) * wide
 
 
 def _check_room(archive: Any, members: Mapping[str, str], path: Path) -> None:
@@ -172,7 +144,7 @@ def _check_room(archive: Any, members: Mapping[str, str], path: Path) -> None:
     needed = 0
     for name, member in members.items():
         with damaged(f"{path}: the array {name!r} cannot be read"), archive.open(member) as file:
-            needed += _room(_header(file, archive.getinfo(member).file_size))
+            needed += _room(read_header(file, archive.getinfo(member).file_size))
     check_room(path, needed, f"the arrays {', '.join(members)}")
 
 
