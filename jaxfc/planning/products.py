@@ -61,7 +61,9 @@ def _flops(jaxpr: core.Jaxpr) -> float:
             left = eqn.invars[0].aval.shape
             total += 2.0 * math.prod(eqn.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
         inside = [_flops(inner) for inner in _inside(eqn)]
-        if eqn.primitive.name == "cond":
+        if eqn.params.get("branches_platforms"):  # the same by other means: a TPU adds up by a product, say
+            total += min(inside)
+        elif eqn.primitive.name == "cond":
             total += max(inside)
         else:
             total += sum(inside) * (eqn.params["length"] if eqn.primitive.name == "scan" else 1)
