@@ -7,7 +7,7 @@ places, where their arrays lie.
 
 from jaxfc.parallel.constrained import Constrained, Divided
 from jaxfc.parallel.meshes import AXES, MeshSpec, check_batch, check_use, mesh_of, spelled
-from jaxfc.parallel.placing import fetched, put, row_sharding, whole_sharding
+from jaxfc.parallel.placing import fetched, put, row_sharding, shapes_of, whole_sharding
 from jaxfc.parallel.populations import population_mesh
 from jaxfc.parallel.processes import Joining, any_process, check_alike, joined
 from jaxfc.parallel.shardings import Ends, Shardings, shardings_of, share_shardings, whole_shardings
@@ -30,6 +30,7 @@ __all__ = [
     "population_mesh",
     "put",
     "row_sharding",
+    "shapes_of",
     "shardings_of",
     "share_shardings",
     "spelled",

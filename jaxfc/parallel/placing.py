@@ -27,6 +27,22 @@ def whole_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def shapes_of(tree: Any, where: Any = None) -> Any:
+    """A tree's shapes and types, and where its arrays are to lie.
+
+    Args:
+        tree: arrays, or their shapes.
+        where: shardings, tree for tree or for a part of it; or None, where that is not said.
+
+    >>> shapes_of(np.zeros((2, 3), np.uint8))
+    ShapeDtypeStruct(shape=(2, 3), dtype=uint8)
+    """
+    if where is None:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    where = jax.tree.broadcast(where, tree)
+    return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), tree, where)
+
+
 def put(tree: Any, where: Any) -> Any:
     """Put a tree of arrays, NumPy's or JAX's, where a tree of shardings says.
 

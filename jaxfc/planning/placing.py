@@ -46,17 +46,6 @@ def placed(mesh: Mesh, tree: Any, *axes: str | None) -> Any:
     return jax.tree.map(lambda leaf: _shape(leaf, sharding), tree)
 
 
-def placed_as(tree: Any, where: Any) -> Any:
-    """A tree's shapes, placed by a tree of shardings.
-
-    >>> from jaxfc.parallel import mesh_of
-    >>> everywhere = NamedSharding(mesh_of(), PartitionSpec())
-    >>> placed_as({"w": np.ones(2)}, {"w": everywhere})["w"].sharding == everywhere
-    True
-    """
-    return jax.tree.map(_shape, tree, jax.tree.broadcast(where, tree))
-
-
 def bytes_of(tree: Any) -> int:
     """Bytes of a tree's arrays on one of the devices that they are placed on.
 

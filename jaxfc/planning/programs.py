@@ -14,7 +14,8 @@ from jaxfc.artifacts.predictor import predictions
 from jaxfc.networks import Network
 from jaxfc.networks.contract import shapes
 from jaxfc.objective import ROWS
-from jaxfc.planning.placing import placed, placed_as
+from jaxfc.parallel import shapes_of
+from jaxfc.planning.placing import placed
 from jaxfc.search import population
 from jaxfc.search.candidates import Group
 from jaxfc.tasks import Task
@@ -87,7 +88,7 @@ def of_training(prepared: Prepared, mesh: Mesh) -> tuple[list[Program], Held]:
     progress = progress_like(prepared.net, prepared.task, prepared.recipe.rule, prepared.rows, prepared.hyper)
     over = spread(mesh, prepared.recipe, prepared.net, prepared.task, progress, prepared.rows)
     data = placed(mesh, prepared.rows)
-    progress = placed(mesh, progress) if over.shardings is None else placed_as(progress, over.shardings.progress)
+    progress = placed(mesh, progress) if over.shardings is None else shapes_of(progress, over.shardings.progress)
     shape = (prepared.group, len(data.x) // batch, batch)
     plans = placed(mesh, jax.ShapeDtypeStruct(shape, np.int32), None, None, "data")
     net, task, plain = placed(mesh, (over.net, over.task, prepared.net))

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, Integer, PyTree
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxfc.networks.contract import Params, Stats
+from jaxfc.parallel import shapes_of
 from jaxfc.search.candidates import Candidates
 from jaxfc.training import program
 from jaxfc.training.measuring import DeviceData
@@ -108,7 +109,7 @@ class Programs:
     def _once(self, function: Any, device: jax.Device, *args: Any) -> Any:
         if jax.config.jax_disable_jit:  # step by step, for whoever looks for an error; a program would be one long line
             return lambda *args: function(*jax.device_put(args, device))
-        shapes = _on(device, args)
+        shapes = shapes_of(args, jax.sharding.SingleDeviceSharding(device))
         leaves, structure = jax.tree.flatten(shapes)
         key = (function, structure, *leaves)
         # A jitted function that two threads call for the first time would be compiled by both.
@@ -133,9 +134,3 @@ def _member_shape(recipe: Recipe, structure: Any, forms: tuple, x64: bool) -> Me
     one = structure.unflatten(jax.ShapeDtypeStruct((1, *shape), dtype) for shape, dtype in forms)
     shapes = jax.eval_shape(partial(begin, recipe), one)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), shapes)
-
-
-def _on(device: jax.Device, tree: PyTree) -> PyTree:
-    """The shapes of a tree's arrays, on a device."""
-    sharding = jax.sharding.SingleDeviceSharding(device)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from jaxfc.networks import Network
 from jaxfc.optim import UpdateRule, check_rule
-from jaxfc.parallel import mesh_of
+from jaxfc.parallel import mesh_of, shapes_of
 from jaxfc.tasks import Task
 from jaxfc.training.measuring import DeviceData
 from jaxfc.training.program import Progress, Recipe, begin_measured
@@ -108,15 +108,6 @@ def compiled_ahead(
     compilation = pool.submit(lambda: [each.compile() for each in lowered])
     pool.shutdown(wait=False)
     return compilation
-
-
-def shapes_of(tree: Any) -> Any:
-    """A tree's shapes and types.
-
-    >>> shapes_of(jax.numpy.zeros((2, 3), "uint8"))
-    ShapeDtypeStruct(shape=(2, 3), dtype=uint8)
-    """
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
 
 def _form(tree: Any) -> tuple[Any, ...]:

@@ -13,7 +13,17 @@ from jax.sharding import Mesh
 
 from jaxfc.networks import Network
 from jaxfc.networks.contract import shapes
-from jaxfc.parallel import Constrained, Divided, Ends, Shardings, check_batch, check_use, shardings_of, whole_shardings
+from jaxfc.parallel import (
+    Constrained,
+    Divided,
+    Ends,
+    Shardings,
+    check_batch,
+    check_use,
+    shapes_of,
+    shardings_of,
+    whole_shardings,
+)
 from jaxfc.tasks import Task
 from jaxfc.training.measuring import DeviceData
 from jaxfc.training.program import NEVER, Progress, Recipe, train_epochs, train_program
@@ -50,9 +60,9 @@ class Spread(NamedTuple):
             plans: the shape of the plans.
         """
         where = self.shardings
-        progress = _shapes(progress, where and where.progress)
-        data = _shapes(data, where and where.data)
-        rows = _shapes(jax.ShapeDtypeStruct(plans, np.int32), where and where.plans)
+        progress = shapes_of(progress, where and where.progress)
+        data = shapes_of(data, where and where.data)
+        rows = shapes_of(jax.ShapeDtypeStruct(plans, np.int32), where and where.plans)
         number = np.int32(NEVER)
         return self.program.lower(self.recipe, self.net, self.task, progress, data, rows, number, number, number)
 
@@ -122,11 +132,3 @@ def _program(structure: Any, leaves: tuple, numbers: Any) -> Callable:
         donate_argnames="progress",
         out_shardings=(structure.unflatten(leaves), numbers, numbers),
     )
-
-
-def _shapes(tree: Any, where: Any) -> Any:
-    """A tree's shapes and types, and where it is to lie."""
-    if where is None:
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-    where = jax.tree.broadcast(where, tree)
-    return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), tree, where)

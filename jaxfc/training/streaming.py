@@ -24,8 +24,8 @@ from jaxfc.memory import free_bytes, in_units
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS, outputs_of
+from jaxfc.parallel import shapes_of
 from jaxfc.tasks import Task
-from jaxfc.training.ahead import shapes_of
 from jaxfc.training.measuring import DeviceData, Measures, kept_params, measure
 from jaxfc.training.program import Progress, Recipe, begin, begin_measured, end_epoch, take_steps
 from jaxfc.training.step import TrainState
