@@ -87,6 +87,26 @@ def test_a_users_table_from_training_to_prediction(capfd, folder):
     assert "exists: remove it" in fails(capfd, "predict", "runs/table-1", "new.csv")
 
 
+@pytest.mark.parametrize("suffix", ["npy", "feather"])
+def test_rows_that_were_appended_do_not_turn_training_rows_into_test_rows(capfd, folder, suffix):
+    def write(rows):
+        x, y = data.x_train[:rows, 20:30], data.y_train[:rows]
+        if suffix == "npy":
+            np.save("d.npy", x)
+            np.save("d.y.npy", y)
+        else:
+            feather = pytest.importorskip("pyarrow.feather")
+            columns = {f"x{i}": column for i, column in enumerate(x.T)} | {"y": y}
+            feather.write_feather(pytest.importorskip("pyarrow").table(columns), "d.feather")
+
+    data = load("digits")
+    write(300)
+    done("train", "--data", f"d.{suffix}", *FAST)
+    assert jaxfc(capfd, "evaluate", "runs/d-1")[0] == 0
+    write(310)
+    assert "has changed since" in fails(capfd, "evaluate", "runs/d-1")
+
+
 def test_predicting_and_evaluating_arrays(capfd, folder, run):
     data = load("digits")
     np.save("x.npy", data.x_test)

@@ -13,7 +13,7 @@ from jaxfc import metrics, plots
 from jaxfc.artifacts.ensemble import Ensemble, load_predictor
 from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.model import Model
-from jaxfc.data import load, read_examples, read_features
+from jaxfc.data import Dataset, load, read_examples, read_features
 from jaxfc.data.readers import KNOWN
 from jaxfc.errors import FormatError, PrecisionError
 from jaxfc.memory import check_memory
@@ -89,9 +89,11 @@ def _examples(
         folder = run if run.is_dir() else run.parent
         config = TrainConfig.from_json(folder / CONFIG)
         config = replace(config, data_dir=data_dir or config.data_dir)
-        if Path(config.data).suffix.lower() in (".npz", ".csv"):
-            _check_unchanged(folder, config)
-        dataset = load_data(replace(config, weights=weights or config.weights, num_train=None))
+        dataset = load_data(replace(config, num_train=None))
+        if Path(config.data).suffix.lower() in KNOWN:
+            _check_unchanged(folder, config, dataset)
+        if weights not in (None, config.weights):
+            dataset = load_data(replace(config, weights=weights, num_train=None))
     if (
         dataset.classes != about.classes
         or dataset.targets != about.targets
@@ -105,14 +107,18 @@ def _examples(
     return f"{dataset.name}, {split}", *dataset.split(split), dataset.weights(split)
 
 
-def _check_unchanged(folder: Path, config: TrainConfig) -> None:
+def _check_unchanged(folder: Path, config: TrainConfig, data: Dataset) -> None:
     """Raise a ValueError if a user's file is not what a run was trained on: it would be split anew.
 
     Which rows are held out depends on how many there are: with rows appended, rows that were trained on would be
     tested on.
     """
     then = fingerprint_of(folder)
-    if then is not None and then != weighted(load_data(config), config.class_weights()).fingerprint():
+    if then is None:
+        return
+    if config.num_train is not None:
+        data = data.subset(config.num_train)
+    if then != weighted(data, config.class_weights()).fingerprint():
         raise ValueError(
             f"{config.data} has changed since {folder} was trained on it: it would be split anew, and rows that were "
             "trained on could be tested on: restore it, or name a file of other rows by --data"
