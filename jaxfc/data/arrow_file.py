@@ -11,7 +11,7 @@ from jaxfc.data.checks import check_inputs
 from jaxfc.data.csv_file import Column, Table, choose_columns
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.mapped import is_large, spilled
-from jaxfc.errors import FormatError
+from jaxfc.data.opening import check_room, damaged, file_size
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 _ROWS = 2**14  # read at once
@@ -37,8 +37,7 @@ def read_arrow(
         ImportError: pyarrow is not installed.
         FileNotFoundError: there is no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    file_size(path)
     schema, count, batches = _opened(path)
     columns = choose_columns(list(schema.names), label if with_label else (), features, weights, path)
     names = [schema.names[i] for i in columns.features]
@@ -47,7 +46,10 @@ def read_arrow(
         raise ValueError(f"{path} has columns but no rows")
     narrow = all(np.can_cast(each, np.float32) for each in types)
     shape, dtype = (count, len(names)), np.float32 if narrow else np.float64
-    large = is_large(count * len(names) * np.dtype(dtype).itemsize, stream)
+    size = count * len(names) * np.dtype(dtype).itemsize
+    large = is_large(size, stream)
+    if not large:
+        check_room(path, size, f"a table of {count} rows")
     x = spilled(shape, dtype) if large else np.empty(shape, dtype)
     labels: dict[str, list[str]] = {schema.names[i]: [] for i in columns.labels}
     row_weights, start = [], 0
@@ -78,13 +80,13 @@ def _opened(path: Path) -> tuple[Any, int, Iterator[Any]]:
     except ImportError as error:
         raise ImportError(f"{path} needs pyarrow: pip install 'jaxfc[arrow]'") from error
 
-    def guarded(batches: Iterator[Any]) -> Iterator[Any]:
-        try:
-            yield from batches
-        except (pa.ArrowException, OSError) as error:
-            raise _broken(path, error) from error
+    broken = f"{path} is not a {path.suffix} file, or is corrupted or truncated"
 
-    try:
+    def guarded(batches: Iterator[Any]) -> Iterator[Any]:
+        with damaged(broken):
+            yield from batches
+
+    with damaged(broken):
         if path.suffix.lower() == ".parquet":
             file = pq.ParquetFile(path)
             return file.schema_arrow, file.metadata.num_rows, guarded(file.iter_batches(_ROWS))
@@ -92,12 +94,6 @@ def _opened(path: Path) -> tuple[Any, int, Iterator[Any]]:
         numbers = range(file.num_record_batches)
         count = sum(file.get_batch(i).num_rows for i in numbers)
         return file.schema, count, guarded(file.get_batch(i) for i in numbers)
-    except (pa.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
-
-
-def _broken(path: Path, error: Exception) -> FormatError:
-    return FormatError(f"{path} is not a {path.suffix} file, or is corrupted or truncated ({error})")
 
 
 def _number_type(field: Any, path: Path) -> np.dtype:
