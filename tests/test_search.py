@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -185,6 +186,15 @@ def test_a_killed_search_goes_on_to_the_same_result(data, settings, tmp_path, mo
     jax.tree.map(np.testing.assert_array_equal, whole.kept, resumed.kept)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is listened to, also where the tests are a background job, which is told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_search_keeps_what_is_finished(data, settings, tmp_path, monkeypatch):
     real = loop._record
 
