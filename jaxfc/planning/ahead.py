@@ -20,7 +20,7 @@ from jaxfc.networks import Network
 from jaxfc.networks.contract import cost, dtype
 from jaxfc.networks.precision import compiling_for
 from jaxfc.optim import UpdateRule
-from jaxfc.parallel import MeshSpec, check_use, spelled
+from jaxfc.parallel import MeshSpec, check_use, mesh_of, spelled
 from jaxfc.planning.chips import Chip
 from jaxfc.planning.estimate import Step, measured, traffic
 from jaxfc.planning.placing import bytes_of, mesh_on
@@ -157,7 +157,13 @@ def plan(
         prepared = prepare(net, rule, data, settings, **how, ahead=False)
         check_mesh(devices, net, batch_size, accumulate)
         run = Run(f"training, batch {batch_size}", where, spelled(devices), 0)
-        return _plan(run, *of_training(prepared, devices), cost(net).activation_bytes * batch_size / devices.size, net)
+        return _plan(
+            run,
+            *of_training(prepared, devices),
+            cost(net).activation_bytes * batch_size / devices.size,
+            net,
+            devices.size,
+        )
 
 
 def plan_search(
@@ -207,12 +213,14 @@ def plan_search(
 
 
 def _plan_group(group: Group, width: int, epochs: int, data: Dataset, where: Topology, devices: Mesh) -> Plan:
-    width = -(-width // devices.size) * devices.size  # filled up with members that are thrown away
+    share = -(-width // devices.size)  # filled up with members that are thrown away
     batch = group.settings.batch_size
-    programs, held = of_search(group, host_data(data, group.settings, None), width, epochs, devices)
-    activations = cost(group.net).activation_bytes * width * batch / devices.size
+    one = mesh_of(devices=list(devices.devices.flat[:1]))  # every chip runs the program of one, for its share
+    programs, held = of_search(group, host_data(data, group.settings, None), share, epochs, one)
+    activations = cost(group.net).activation_bytes * share * batch
+    width = share * devices.size
     run = Run(f"a search, {width} candidates to a program, batch {batch}", where, spelled(devices), width)
-    return _plan(run, programs, held, activations, group.net)
+    return _plan(run, programs, held, activations, group.net, chips=1)
 
 
 class _Far:
@@ -250,8 +258,8 @@ def of_length(data: Dataset, rows: int) -> Dataset:
     return made
 
 
-def _plan(run: Run, programs: list[Program], held: Held, activations: float, net: Network) -> Plan:
-    """Compile a run's programs, and read them."""
+def _plan(run: Run, programs: list[Program], held: Held, activations: float, net: Network, chips: int) -> Plan:
+    """Compile a run's programs, each of which is for so many chips, and read them."""
     where = run.topology
     traced = [program.traced() for program in programs]
     with ThreadPoolExecutor(len(traced), "compiler") as pool:
@@ -263,7 +271,7 @@ def _plan(run: Run, programs: list[Program], held: Held, activations: float, net
     chip = measured(where.devices[0], dtype(net), free) if where.here else where.chip
     instructions = text.within(STEPS) if text else []
     step = Step(
-        product_flops(traced[0], STEPS) / len(where.devices),
+        product_flops(traced[0], STEPS) / chips,
         traffic(held.params, held.slots, held.rows, activations),
         text.collectives(instructions) if text else [],
         text.cycles(instructions) if text else 0,
