@@ -166,7 +166,9 @@ def test_one_of_three_workers_is_killed(tmp_path):
             results = ended(others, 100)
     assert [code for code, *_ in results] == [0, 0, 0], results
     for _, out, _ in results[:2]:
-        assert out.splitlines()[-1] == "report: shared/report.html"
+        *_, report, what_next = out.splitlines()
+        assert report == "report: shared/report.html"
+        assert what_next.startswith("next: jaxfc evaluate shared; ")
     table, whole = ((tmp_path / name / "trials.csv").read_text() for name in ("shared", "whole"))
     assert table == whole
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
@@ -193,7 +195,8 @@ def test_the_command_says_what_cannot_be_shared(capfd, tmp_path, monkeypatch):
     assert "is no journal of Optuna's" in fails(capfd, *shared[:-1], "text", "--out", "a")
     code, out, _ = jaxfc(capfd, *shared, "--out", "mine")
     assert code == 0
-    assert out[-1] == "report: mine/report.html"
+    assert out[-2] == "report: mine/report.html"
+    assert out[-1].startswith("next: jaxfc evaluate mine; ")
     assert json.loads((tmp_path / "mine" / "search.json").read_text())["study"] == "jaxfc"
     assert "its candidates differ" in fails(capfd, *shared, "--search-seed", 1, "--out", "other")
     assert "workers share as 'jaxfc': name its --study" in fails(capfd, "search", "--resume", "--out", "mine")

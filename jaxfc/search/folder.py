@@ -127,7 +127,7 @@ def _work_in(
     with folders.held(out, FILES, wait=None):
         if (out / REPORT).exists() and (out / runs.MODEL).exists():  # another worker was here first
             _print_best(found)
-            print(f"report: {out / REPORT}")
+            _print_end(out, found)
             return found
         write_atomically(out / TRIALS, report.trials_csv(found.trials))
         needed = ranked(found.trials)[: config.ensemble] if final is None or config.ensemble > 1 else []
@@ -197,8 +197,7 @@ def _conclude(
     for name, value in lines.items():
         print(f"{name}: {value:.4f}")
     _write_report(out, config, found, model, measured)
-    print(f"report: {out / REPORT}")
-    print(runs.what_next(out, data))
+    _print_end(out, found)
     return found
 
 
@@ -248,6 +247,11 @@ def _check_same(out: Path, config: SearchConfig) -> None:
             f"{out} was begun with other settings ({names[0]}): give none to resume, or start a new search in "
             "another --out"
         )
+
+
+def _print_end(out: Path, found: SearchResult) -> None:
+    print(f"report: {out / REPORT}")
+    print(runs.what_next(out, found.data))
 
 
 def _print_best(found: SearchResult) -> None:
