@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxfc.description import first_difference
 
+GRACE = 1.0  # seconds, of the first process that leaves, for others to say why they do
 HEARTBEAT = 30  # seconds without a sign of life after which a process is lost
 LOST = "another process of the run was lost: end the others, and go on with the run by --resume"
 LOSSES = ("Gloo", "coordination", "distributed service", "heartbeat")  # what an error says that has that cause
@@ -215,6 +216,8 @@ def leave_others(code: int) -> None:
     """
     if jax.distributed.is_initialized():
         sys.stderr.flush()
+        if jax.process_index() == 0:  # an error may be everyone's: once this one is gone, the runtime ends the others
+            time.sleep(GRACE)
         os._exit(code)
 
 
