@@ -72,9 +72,8 @@ def searched(folder, folds=1, **shape):
     data = pictures()
     spaces = {"learning_rate": search.loguniform(1e-3, 1e-1), "hidden": search.choice((4,), (6, 4))}
     config = TrainConfig(hidden=(4,), epochs=2, batch_size=25, patience=1, **shape)
-    found = search.run(
-        data, config, search.sample(spaces, trials=3), folds=folds, keep=2, pad=True, chunk=1
-    )  # a candidate a program, on whichever device is free
+    each = jax.local_device_count()  # a candidate on each device at once
+    found = search.run(data, config, search.sample(spaces, trials=3), folds=folds, keep=2, pad=True, chunk=each)
     found.ensemble(2).save(folder / "ensemble.safetensors")
     probabilities = jaxfc.Ensemble.load(folder / "ensemble.safetensors").predict_proba(data.x_val)
     return {"search": [*(trial.score for trial in found.trials), *probabilities.ravel().tolist()]}

@@ -56,8 +56,13 @@ def check_vjp(f: Callable, *args: Any, **options: Any) -> Report:
     >>> import jax, jax.numpy as jnp
     >>> @jax.custom_vjp
     ... def scale(x, w):
-    ...     return x * w
-    >>> scale.defvjp(lambda x, w: (x * w, (x, w)), lambda cache, dy: (dy * cache[1], (dy * cache[0]).sum(axis=0)))
+    ...     return x * w[None, :]
+    >>> def forward(x, w):
+    ...     return scale(x, w), (x, w)
+    >>> def backward(cache, dy):
+    ...     x, w = cache
+    ...     return dy * w[None, :], (dy * x).sum(axis=0)
+    >>> scale.defvjp(forward, backward)
     >>> report = check_vjp(scale, jnp.ones((4, 3)), jnp.arange(3.0))
     >>> [(row.argument, row.shape, row.passed) for row in report.rows]
     [('x', (4, 3), True), ('w', (3,), True)]
