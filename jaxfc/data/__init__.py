@@ -12,7 +12,7 @@ from jaxfc.data.dataset import SPLITS, Dataset
 from jaxfc.data.encoder import Encoder, Layout, inputs_of
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.loaders import LOADERS, load
-from jaxfc.data.normalizer import Normalizer, centred, standardized
+from jaxfc.data.normalizer import Encoding, Normalizer, centred, standardized
 from jaxfc.data.plans import PLANS, Plan, check_batch, replacement_plan, shuffled_plan
 from jaxfc.data.split import held_out_rows, hold_out
 from jaxfc.data.tables import TASKS, read_examples, read_features
@@ -27,6 +27,7 @@ __all__ = [
     "Columns",
     "Dataset",
     "Encoder",
+    "Encoding",
     "FileRows",
     "Labels",
     "Layout",

@@ -27,6 +27,9 @@ class Cells(NamedTuple):
         values: `(rows,)`.
         declared: the categories, in their order, where the column's type itself names them.
         odd: the first row whose value is of another type than those before it, and what is said of it.
+
+    >>> Cells("a", "texts", np.array(["x", None], object)).is_missing().tolist()
+    [False, True]
     """
 
     name: str
@@ -48,6 +51,9 @@ class Sheet(NamedTuple):
         rows: how many rows it has.
         named: whether the columns have names of their own, by which they can be found in any order.
         where: what a row is called in messages, by its index.
+
+    >>> as_sheet({"a": [1.5, 2.5], "b": ["x", "y"]}).names
+    ['a', 'b']
     """
 
     columns: tuple[Cells, ...]

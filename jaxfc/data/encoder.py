@@ -4,7 +4,7 @@ An `Encoder` stands where a `jaxfc.Normalizer` does: an argument of the compiled
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -177,8 +177,6 @@ class Encoder:
     phases: Any
     tables: Any
 
-    takes_missing: ClassVar[bool] = True
-
     @classmethod
     def fit(cls, columns: Columns, codes: Float32[np.ndarray, "rows columns"]) -> "Encoder":
         """Fit an encoder to the codes of training rows; see `Columns.codes`.
@@ -195,6 +193,11 @@ class Encoder:
         phases = np.array([_phase(columns.columns[c.place].offset, c) for c in layout.cycles], np.float32)
         tables = tuple(_table(columns.columns[table.place], codes[:, table.place]) for table in layout.tables)
         return cls(layout, center, scale, gaps, phases, tables)
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether NaN may stand for a missing value: it may."""
+        return True
 
     @property
     def num_features(self) -> int:
@@ -220,7 +223,7 @@ class Encoder:
         layout = self.layout
         numbers = x[:, np.array(layout.numbers, int)]
         parts = [
-            smoothly_clipped(jnp.where(jnp.isnan(numbers), wide.type(0), (numbers - center) * scale)),
+            smoothly_clipped((jnp.where(jnp.isnan(numbers), center, numbers) - center) * scale),
             jnp.isnan(x[:, np.array(layout.gaps, int)]).astype(wide) * gaps,
             _waves(x, layout.cycles, phases),
             *(_rows(table, x[:, where.place]) for where, table in zip(layout.tables, self.tables, strict=True)),
@@ -243,7 +246,8 @@ def _waves(x: Array, cycles: tuple[Cycle, ...], phases: Array) -> Array:
     whole = np.array([[cycle.whole for cycle in cycles]], bool)
     periods = np.array([[cycle.period for cycle in cycles]], x.dtype)
     days = jnp.where(jnp.broadcast_to(whole, days.shape), jnp.floor(days), days)
-    angle = 2 * np.pi * (days / periods + phases)
+    turns = days / periods + phases
+    angle = 2 * np.pi * (turns - jnp.floor(turns))
     waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=2)
     return jnp.where(jnp.isnan(waves), 0, waves).reshape(len(x), 2 * len(cycles))
 
