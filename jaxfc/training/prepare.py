@@ -200,8 +200,9 @@ def check_arguments(
         raise TypeError(f"{type(net).__name__} is no network: decorate its class with jaxfc.network")
     (check_network_needs if here else check_depth)(net)
     check_network(net)
-    if net.input_dim != data.num_features:
-        raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}")
+    if net.input_dim != data.num_inputs:
+        made = "" if data.num_inputs == data.num_features else f", encoded as {data.num_inputs} inputs (num_inputs)"
+        raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}{made}")
     needed = task.num_outputs(data)
     if net.output_dim != needed:
         raise ValueError(

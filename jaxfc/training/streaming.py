@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from jaxfc.data import Dataset, Normalizer
+from jaxfc.data import Dataset, Encoding
 from jaxfc.data.file_rows import FileRows
 from jaxfc.layers.common import wider
 from jaxfc.memory import free_bytes, in_units
@@ -91,6 +91,7 @@ def finish_epoch(
     >>> from jaxfc import Classification, FCNet, init_state
     >>> from jaxfc.optim import sgd
     >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> from jaxfc.data import Normalizer
     >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, None, x, y, None, None, jax.random.key(0))
     >>> net = FCNet(2, (), 2)
     >>> run = begin(init_state(net, sgd, jax.random.key(0)))
@@ -122,7 +123,7 @@ def _begin(net: Network, task: Task, state: TrainState, data: DeviceData, val: t
 
 
 @jax.jit
-def _outputs(net: Network, state: TrainState, normalizer: Normalizer, x: Any) -> tuple[Array, ...]:
+def _outputs(net: Network, state: TrainState, normalizer: Encoding, x: Any) -> tuple[Array, ...]:
     return tuple(outputs_of(net, params, state.stats, normalizer, x) for params in kept_params(state))
 
 
