@@ -13,6 +13,7 @@ from jaxfc.cli.flags import CacheFlag, CandidateFlags, ProcessFlags, asked_for, 
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
 from jaxfc.search.ledger import Sharing
 from jaxfc.training.config import TrainConfig
+from jaxfc.training.recipes import Recipe, recipe, recipes
 from jaxfc.training.runs import CONFIG
 
 
@@ -37,6 +38,10 @@ class Train(Plain):
     """Train a network, and keep it, its curves and a checkpoint in a run folder."""
 
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    recipe: str | None = None
+    """Settings that go far in a given time, which other flags override: see `jaxfc recipes`."""
+    minutes: float | None = None
+    """Train as many epochs as end, with all else, in so many minutes on this machine (default: the recipe's)."""
     out: Path | None = None
     """Run folder (default: the first free of runs/NAME-1, runs/NAME-2 …)."""
     resume: bool = False
@@ -53,8 +58,10 @@ class Train(Plain):
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def defaults(self) -> "Train | None":
-        """Those of the run to be gone on with."""
-        return Train(TrainConfig.from_json(_out(self.out) / CONFIG)) if self.resume else None
+        """Those of the run to be gone on with, or of a recipe."""
+        if self.resume:
+            return Train(TrainConfig.from_json(_out(self.out) / CONFIG))
+        return None if self.recipe is None else Train(recipe(self.recipe).config)
 
     def run(self) -> None:
         """Run the command."""
@@ -62,7 +69,15 @@ class Train(Plain):
 
         progress = None if self.progress else False
         more = {"progress": progress, "stream": self.stream or None, "mesh": self.together()}
+        chosen = None if self.recipe is None else recipe(self.recipe)
+        more |= {"recipe": chosen, "minutes": self._minutes(chosen)}
         runs.train(self.config, self.out, resume=self.resume, extend=self.extend, **more)
+
+    def _minutes(self, chosen: Recipe | None) -> float | None:
+        """The minutes that the run has; with --epochs in place of a recipe's own, as long as these take."""
+        if chosen is None or self.minutes is not None or self.config.epochs != chosen.config.epochs:
+            return self.minutes
+        return chosen.minutes
 
 
 def _out(out: Path | None) -> Path:
@@ -230,6 +245,25 @@ class Plan(Plain):
             sys.exit(1)
 
 
+@dataclass(frozen=True)
+class Recipes(Plain):
+    """Show the recipes of `jaxfc train --recipe NAME`: what each is for, its settings, and what it reached."""
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = None
+    """One of them, with its settings (default: all, a line each)."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        for name in recipes() if self.name is None else [self.name]:
+            one = recipe(name)
+            print(f"{one.name}: {one.about}")
+            for line in one.reached:
+                print(f"  reached: {line}")
+            if self.name is not None:
+                print("\n".join(f"  {key}: {value}" for key, value in one.settings.items()))
+
+
 Command: Any = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Search, tyro.conf.subcommand("search")]
@@ -237,4 +271,5 @@ Command: Any = (
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
+    | Annotated[Recipes, tyro.conf.subcommand("recipes")]
 )

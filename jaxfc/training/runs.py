@@ -23,12 +23,15 @@ from jaxfc.artifacts import checkpoint, folders
 from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.predictor import MOST_COPIES, Predictor
 from jaxfc.data import Dataset, load
+from jaxfc.errors import check_number
 from jaxfc.networks import summary
 from jaxfc.parallel import MeshSpec, mesh_of, spelled
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.fit import carry_out
 from jaxfc.training.needs import check_needs
+from jaxfc.training.pace import pace, since_the_process_began
 from jaxfc.training.prepare import as_begun, check_arguments, check_rows, prepare
+from jaxfc.training.recipes import Recipe
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 from jaxfc.training.spread import check_mesh
@@ -55,6 +58,8 @@ def train(
     progress: bool | None = None,
     stream: bool | None = None,
     mesh: MeshSpec | None = None,
+    recipe: Recipe | None = None,
+    minutes: float | None = None,
     hints: bool = True,
 ) -> Result:
     """Train as `config` says, and write the run folder.
@@ -68,6 +73,8 @@ def train(
         progress: see `jaxfc.fit`.
         stream: see `jaxfc.fit` and `jaxfc.load`. No setting of the run: its numbers are the same.
         mesh: see `jaxfc.fit`. A run may be gone on with on another.
+        recipe: the recipe that the settings are of, if one: it is asked whether it suits the data.
+        minutes: choose the number of epochs such that they end in so many minutes, counted from the process's start.
         hints: say at the end what can be done with the run.
 
     Raises:
@@ -85,8 +92,12 @@ def train(
         config = _as_planned(config, out)
     allow_float64(config)
     data = load_data(config, stream)
+    if recipe is not None:
+        recipe.check(data)
     check(config, data, stream)  # whatever is wrong with the settings is said before the folder is made
     check_mesh(mesh_of(mesh), config.net(data), config.batch_size, config.accumulate)
+    if minutes is not None and not resume:
+        config = _in_time(config, data, minutes, stream, mesh)
     with _opened(out, config, resume, extended=config.epochs != given) as out:
         result = _train_in(out, config, data, extend=extend, progress=progress, stream=stream, mesh=mesh)
         if hints:
@@ -181,6 +192,18 @@ def final_measures(
         measured = model.evaluate(*data.split(split), data.weights(split), copies=copies, metrics=names)
         for name in names:
             yield f"{prefix}{split}_{name}", measured[name]
+
+
+def _in_time(
+    config: TrainConfig, data: Dataset, minutes: float, stream: bool | None, mesh: MeshSpec | None
+) -> TrainConfig:
+    """The settings, with as many epochs as there is time for."""
+    check_number("minutes", minutes, low=0, exclude="low")
+    iterations = len(data.x_train) // config.batch_size
+    timed = pace(config, data, stream=stream, mesh=mesh)
+    epochs = timed.check(minutes, since_the_process_began(), iterations)
+    print(f"minutes: {epochs} epochs of about {timed.epoch(iterations):.3g} s end in {minutes:g}")
+    return replace(config, epochs=epochs)
 
 
 def _extended(config: TrainConfig, out: Path | None, epochs: int, *, resume: bool) -> TrainConfig:
