@@ -12,7 +12,7 @@ from jaxfc.data import Dataset, standardized
 from jaxfc.training import runs
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.pace import Pace
-from jaxfc.training.recipes import recipe, recipes
+from jaxfc.training.cookbook import recipe, recipes
 
 
 def images(rows):

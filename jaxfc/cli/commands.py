@@ -13,7 +13,7 @@ from jaxfc.cli.flags import CacheFlag, CandidateFlags, ProcessFlags, asked_for, 
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
 from jaxfc.search.ledger import Sharing
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.recipes import Recipe, recipe, recipes
+from jaxfc.training.cookbook import Recipe, recipe, recipes
 from jaxfc.training.runs import CONFIG
 
 
