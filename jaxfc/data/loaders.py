@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxfc.data import cifar10, digits, idx, readers, tables
 from jaxfc.data.dataset import Dataset
+from jaxfc.data.split import Splitting
 from jaxfc.errors import unknown_name
 
 LOADERS: dict[str, Callable[[str | Path | None], Dataset]] = {
@@ -24,6 +25,7 @@ def load(
     weights: str | None = None,
     stream: bool | None = None,
     columns: Mapping[str, str] | None = None,
+    splitting: Splitting = Splitting(),  # noqa: B008 (it is immutable)
 ) -> Dataset:
     """Load a data set by name, or a user's own file by path.
 
@@ -41,6 +43,7 @@ def load(
             would take more than a quarter of the memory that is free. A `.csv` and what is downloaded is always read.
         columns: what columns of a table are, by name: `"number"`, `"category"`, `"date"`, or `"skip"` to leave one
             out; the others are recognized. By default so are those of tables that hold more than finite numbers.
+        splitting: how a table's rows are held out to validate and to test on; by default at random.
 
     Raises:
         ValueError: an unknown name or task, or contents that cannot be used.
@@ -55,7 +58,8 @@ def load(
     if task not in tables.TASKS:
         raise unknown_name("task", task, tables.TASKS)
     if Path(name).suffix.lower() in readers.KNOWN:
-        return tables.load(name, label=label, task=task, weights=weights, stream=stream, columns=columns)
+        how = {"columns": columns, "splitting": splitting}
+        return tables.load(name, label=label, task=task, weights=weights, stream=stream, **how)
     if name not in LOADERS:
         raise unknown_name("data set", name, [*LOADERS, *(f"FILE{suffix}" for suffix in readers.KNOWN)])
     if task != "classification":
@@ -64,4 +68,6 @@ def load(
         raise ValueError(f"weights={weights!r} is for .npz and .csv files; {name} has none: leave weights out")
     if columns is not None:
         raise ValueError(f"columns={dict(columns)} is for tables; {name} has none: leave columns out")
+    if splitting != Splitting():
+        raise ValueError(f"{splitting} is for tables; {name} has validation and test rows of its own: leave it out")
     return LOADERS[name](data_dir)

@@ -56,7 +56,7 @@ def overview(
         raise ValueError(f"{path} is no table, going by its name: name a {', '.join(TABLES)} file")
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
-    table, y, classes = read_targets(path, columns, label=label, task=task, weights=weights)
+    table, y, classes, _ = read_targets(path, columns, label=label, task=task, weights=weights)
     rows = [("column", "kind", "values", "missing", "becomes")]
     if isinstance(table.x, Sheet):
         with warnings.catch_warnings():  # the table says what is left out

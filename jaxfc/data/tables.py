@@ -21,7 +21,7 @@ from jaxfc.data.normalizer import standardized
 from jaxfc.data.npz_file import as_features
 from jaxfc.data.odd import check_classes_repeat, warn_of_numbers, warn_of_untrained
 from jaxfc.data.readers import ARRAYS, TABLES, check_suffix, column_names, is_csv, read_arrays, read_table
-from jaxfc.data.split import held_out_rows
+from jaxfc.data.split import Splitting, held_out_rows
 from jaxfc.errors import unknown_name
 
 # What there is to learn from a file, and the kind of its targets.
@@ -38,6 +38,7 @@ def load(
     weights: str | None = None,
     stream: bool | None = None,
     columns: Mapping[str, str] | None = None,
+    splitting: Splitting = Splitting(),  # noqa: B008 (it is immutable)
 ) -> Dataset:
     """Load a data set to train on from a file of arrays (`.npz`, `.npy`) or a table (`.csv`, `.parquet`, `.arrow`).
 
@@ -69,6 +70,7 @@ def load(
             `"w"` those of the validation rows are `w_val` and those of the test rows `w_test`, if they are there.
         columns: for columns of a table, `"number"`, `"category"`, `"date"` or `"skip"`, as `jaxfc.data.recognize` takes
             it. Where it is given, tables of numbers are recognized and encoded as well.
+        splitting: how rows are held out; by default at random.
 
     Raises:
         FormatError: a corrupted or truncated file, one that lacks an array, or uneven rows.
@@ -90,13 +92,20 @@ def load(
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
     if check_suffix(path) in TABLES:
-        table, y, classes = read_targets(path, columns, stream, label=label, task=task, weights=weights)
+        splitting.check()
+        how = {"label": label, "task": task, "weights": weights, "key": splitting.key}
+        table, y, classes, keys = read_targets(path, columns, stream, **how)
         names = {"feature_names": table.features, "target_names": tuple(table.labels) if task == "regression" else None}
         x, found = table.x, None
         if isinstance(x, Sheet):
             found = recognize(x, columns)
             x, names["feature_names"] = found.codes(x), tuple(column.name for column in found.columns)
-        return _dataset(path, {"train": Part(x, y, table.weights)}, TASKS[task], classes, columns=found, **names)
+        parts = {"train": Part(x, y, table.weights)}
+        if splitting != Splitting():
+            parts = _split(parts["train"], splitting, _keys(splitting, keys, y, task, path))
+        return _dataset(path, parts, TASKS[task], classes, columns=found, **names)
+    if splitting != Splitting():
+        raise ValueError(f"{splitting} is for tables; {path} holds arrays: put x_val and x_test into it instead")
     if columns is not None:
         raise ValueError(f"columns={dict(columns)} is for tables; {path} holds arrays of numbers: leave it out")
     if label is not None:
@@ -125,10 +134,55 @@ def read_targets(
     label: Column | None,
     task: str,
     weights: str | None,
-) -> tuple[Table, np.ndarray, tuple[str, ...]]:
-    """Read a table to learn from, its targets, and the names of classes or labels; arguments are those of `load`."""
-    table = read_any(path, columns, stream, label=_label(label, TASKS[task]), weights=weights)
-    return table, *_csv_targets(table, TASKS[task], path)
+    key: str | None = None,
+) -> tuple[Table, np.ndarray, tuple[str, ...], list[str] | None]:
+    """Read a table to learn from; arguments are those of `load`, and the column that rows are split by.
+
+    Returns:
+        The table, its targets, the names of classes or labels, and the text of that column, if there is one.
+    """
+    wanted = _label(label, TASKS[task])
+    if key is not None:
+        names = column_names(path)
+        if key not in names:
+            raise unknown_name(f"column to split {path} by:", key, names)
+        rest = [name for name in names if name not in (key, weights)]
+        wanted = rest[-1:] if wanted is None else [wanted] if isinstance(wanted, Column) else wanted
+        wanted = [*wanted, key]
+    table = read_any(path, columns, stream, label=wanted, weights=weights)
+    keys = None if key is None else table.labels.pop(key)
+    return table, *_csv_targets(table, TASKS[task], path), keys
+
+
+def _keys(splitting: Splitting, keys: list[str] | None, y: np.ndarray, task: str, path: Path) -> np.ndarray:
+    """What rows are split by: texts, times as numbers, or classes."""
+    if splitting.stratified:
+        if task != "classification":
+            raise ValueError(f"{path}: stratified is for classes, and a {task} has none: leave it out")
+        return y
+    if splitting.by:
+        return np.array(keys)
+    time = {splitting.time: keys}
+    kinds = {splitting.time: "number"}
+    times = recognize(time)
+    times = recognize(time, kinds) if times.columns[0].kind == "category" else times
+    codes = times.codes(time)[:, 0]
+    missing = np.flatnonzero(np.isnan(codes))
+    if len(missing):
+        raise ValueError(
+            f"{path}: row {missing[0]} has no value in column {splitting.time!r}: fill it in, or remove it"
+        )
+    return codes
+
+
+def _split(rows: Part, splitting: Splitting, keys: np.ndarray) -> dict[str, Part]:
+    """Hold out a tenth of the rows to test on, which are the latest, and of the others as many to validate on."""
+    parts, fraction = {}, 1 / 10
+    for split in ("test", "val"):
+        kept, held = splitting.hold_out(keys, fraction)
+        parts[split], rows, keys = rows.rows(held), rows.rows(kept), keys[kept]
+        fraction = 1 / 9
+    return {"train": rows, **parts}
 
 
 def read_features(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxfc.data import Dataset
+from jaxfc.data import Dataset, Splitting
 from jaxfc.errors import FormatError, check_number, shortened, unknown_name
 from jaxfc.networks import FCNet, Network, ResidualNet
 from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, rule
@@ -52,6 +52,12 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     """Label column of a .csv, by name or index (default: the last); several are joined by commas."""
     column: tuple[str, ...] = ()
     """What columns of a table are: NAME=number, =category, =date, or =skip (default: as recognized; see inspect)."""
+    split_by: str | None = None
+    """Column of a table; rows that have the same in it are held out together. It is not learned from."""
+    split_time: str | None = None
+    """Column of dates or numbers; the latest rows of a table are held out. It is not learned from."""
+    stratify: bool = False
+    """Hold out as large a part of each class of a table."""
     weights: str | None = None
     """Column of a .csv, or array of a .npz, with a weight for each example."""
     class_weight: tuple[str, ...] = ()
@@ -233,6 +239,10 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         {'zip': 'category', 'id': 'skip'}
         """
         return columns_of(self.column)
+
+    def splitting(self) -> Splitting:
+        """How rows are held out, as `load` takes it."""
+        return Splitting(self.split_by, self.split_time, self.stratify)
 
     def to_json(self) -> str:
         """The settings as JSON, one a line."""
