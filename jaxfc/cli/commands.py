@@ -186,6 +186,31 @@ class Predict(Plain):
 
 
 @dataclass(frozen=True)
+class Inspect(Plain):
+    """Show what is in a table before training on it: what each column is, its values, and what it becomes."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """A .csv, .parquet or .arrow file."""
+    label: str | None = None
+    """Label column, by name or index (default: the last); several are joined by commas."""
+    column: tuple[str, ...] = ()
+    """What columns are: NAME=number, =category, =date, or =skip (default: as recognized)."""
+    weights: str | None = None
+    """Column with a weight for each example."""
+    task: str = "classification"
+    """classification, multilabel or regression."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.data.overview import overview
+        from jaxfc.training.config import columns_of
+
+        how = {"label": self.label, "task": self.task, "weights": self.weights}
+        print(overview(self.file, columns=columns_of(self.column), **how))
+
+
+@dataclass(frozen=True)
 class Gradcheck(Plain):
     """Compare every layer's hand-written VJP with autodiff and with centred differences, in float64."""
 
@@ -235,6 +260,7 @@ Command: Any = (
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
 )

@@ -81,7 +81,7 @@ def _examples(
     about = model.about
     if data and Path(data).suffix.lower() in KNOWN:
         like = {"num_features": model.num_features, "feature_names": about.feature_names, "classes": about.classes}
-        targets = {"targets": about.targets, "target_names": about.target_names}
+        targets = {"targets": about.targets, "target_names": about.target_names, "columns": about.columns}
         return data, *read_examples(Path(data), label=label, weights=weights, **like, **targets)
     if data:
         dataset = load(data, data_dir=data_dir)
@@ -138,7 +138,8 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0,
     out = file.with_suffix(".predictions.csv") if out is None else out
     _check_free(out)
     model = load_model(run_folder)
-    x = read_features(file, num_features=model.num_features, feature_names=model.feature_names)
+    like = {"feature_names": model.feature_names, "columns": model.about.columns}
+    x = read_features(file, num_features=model.num_features, **like)
     outputs = model.about.num_targets or len(model.classes)
     check_memory(f"a table of {len(x)} predictions", _CELL * len(x) * (outputs + 1), "predict fewer rows at a time")
     prediction = model.prediction(x, copies=tta, mesh=mesh)

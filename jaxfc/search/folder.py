@@ -75,6 +75,11 @@ def search(
     data = runs.load_data(config.train)
     if config.ensemble < 1:
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
+    key = config.train.splitting().key
+    if config.folds > 1 and key:
+        raise ValueError(
+            f"folds={config.folds} are drawn at random, and rows are split by {key!r}: leave one of them out"
+        )
     runs.check_copies(config.train)
     candidates = config.candidates()
     options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
