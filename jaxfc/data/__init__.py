@@ -11,7 +11,7 @@ from jaxfc.data.dataset import SPLITS, Dataset
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.loaders import LOADERS, load
 from jaxfc.data.normalizer import Normalizer, centred, standardized
-from jaxfc.data.plans import PLANS, Plan, check_batch, replacement_plan, shuffled_plan
+from jaxfc.data.plans import PLANS, Plan, check_batch, continuous_plan, replacement_plan, shuffled_plan
 from jaxfc.data.split import held_out_rows, hold_out
 from jaxfc.data.tables import TASKS, read_examples, read_features
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_batch",
     "check_examples",
     "check_inputs",
+    "continuous_plan",
     "held_out_rows",
     "hold_out",
     "is_soft",
