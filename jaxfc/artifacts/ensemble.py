@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxfc.artifacts import checkpoint
 from jaxfc.artifacts.model import Model, of_version_0_1
-from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
+from jaxfc.artifacts.predictor import About, Predictor, guarded, library_and, predictions
 from jaxfc.data import Normalizer
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
@@ -106,7 +106,7 @@ class Ensemble(Predictor):
         """The task of its first member, for what is answered and measured."""
         return self.parts[0].members()[0].task
 
-    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+    def _predictions(self, x: Any, key: Any) -> Float[Any, "rows predictions"]:
         return sum(_summed(part, x, self.copied(key), key) for part in self.parts) / self.num_members
 
     def _spread(self, mesh: Mesh) -> "Predictor":

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from jaxfc.artifacts import checkpoint
-from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
+from jaxfc.artifacts.predictor import About, Predictor, guarded, library_and, predictions
 from jaxfc.data import Dataset, Normalizer
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
@@ -66,7 +66,7 @@ class Model(Predictor):
         """Join parameters with what the data set knows."""
         return cls(net, params, stats, data.normalizer, About.of(data, augmentations), task)
 
-    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+    def _predictions(self, x: Any, key: Any) -> Float[Any, "rows predictions"]:
         return predictions(self.net, self.task, self.params, self.stats, self.normalizer, x, self.copied(key), key)
 
     def _spread(self, mesh: Mesh) -> "Predictor":

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, DTypeLike, Float, Num
 
 from jaxfc.artifacts import checkpoint
 from jaxfc.data import Dataset, FileRows, Normalizer, as_device_rows, augment, check_inputs
@@ -86,7 +86,7 @@ class Predictor:
     task: Task
     about: About
 
-    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+    def _predictions(self, x: Any, key: Any) -> Float[Any, "rows predictions"]:
         """Predictions for rows that were checked, no more than `ROWS`; with a key, for augmented ones."""
         raise NotImplementedError
 
@@ -237,6 +237,29 @@ class Predictor:
         """
         about = {name: describe(value) for name, value in self.about._asdict().items()}
         checkpoint.save(path, self._tree(), {checkpoint.FORMAT: self.kind, **self._description(), **about})
+
+    def to_onnx(self, path: str | Path, *, dtype: DTypeLike = "float32") -> None:
+        """Write the whole prediction, preprocessing included, as an ONNX file that any runtime of it reads.
+
+        Input `x` is rows as `prediction` takes them, `(batch, features)`, of a batch of any size; output `prediction`
+        is what it returns. Metadata hold the classes' and the columns' names, as JSON. A network that computes in
+        bfloat16 computes in float32 there.
+
+        Args:
+            path: the file; replaced in one step if it exists.
+            dtype: of the rows: `"float32"`, or `"uint8"` for images as bytes.
+
+        Raises:
+            ImportError: the `onnx` package is not installed.
+            ValueError: a primitive of JAX's that has no counterpart, named; parameters of 2 GiB or more.
+            TypeError: a network of your own that takes the batch's size for a number (`len(x)`: write `x.shape[0]`).
+            OSError: the file cannot be written; what stood there before is untouched.
+
+        The format: https://onnx.ai/onnx/repo-docs/IR.html, operators of version 18.
+        """
+        from jaxfc.artifacts.exports.onnx_file import write_onnx
+
+        write_onnx(self, path, dtype=dtype)
 
     @staticmethod
     def metadata(text: Mapping[str, str]) -> dict[str, Any]:
