@@ -110,6 +110,20 @@ class Model(Predictor):
         return 1
 
     @property
+    def to_torch(self) -> Any:
+        """The model as a `torch.nn.Sequential` of plain layers, in evaluation mode, with arrays of its own.
+
+        Its first module normalizes inputs as the data had them (any number type), its last makes predictions of
+        outputs: softmax or sigmoid, or a regression's mean and scale. In float32.
+
+        Raises:
+            ImportError: PyTorch is not installed.
+            TypeError: another network than `FCNet`, an activation of your own, a task with a decoding of its own.
+        """
+        from jaxfc.artifacts.exports.torch_module import module_of
+
+        return module_of(self)
+
     def first_weights(self) -> jax.Array | None:
         """The weights that multiply the inputs, `(in, out)`, where the network says which these are."""
         shape = getattr(self.net, "first_shape", None)

@@ -1,7 +1,7 @@
 """What a model and an ensemble share: predicting rows that are not normalized yet, measuring, and their file."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -296,6 +296,37 @@ def guarded(path: str | Path, kind: str) -> Iterator[None]:
 
 
 @partial(jax.jit, static_argnames="augmentations")
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+        dtype: DTypeLike = "float32",
+    ) -> bytes:
+        """The whole prediction, preprocessing included, as StableHLO, for machines that need not be at hand.
+
+        It is called where JAX is, without this library, on `(batch, features)` rows of a batch of any size:
+        `jax.export.deserialize(bytearray(contents)).call(x)`.
+
+        Args:
+            path: a file to write; replaced in one step if it exists.
+            platforms: those to compile for: `"cpu"`, `"cuda"`, `"tpu"`, `"rocm"`.
+            dtype: of the rows, as in `to_onnx`.
+
+        Raises:
+            ImportError: the `flatbuffers` package, which JAX writes it by, is not installed.
+            ValueError: an unknown platform or type.
+            TypeError: a network of your own that takes the batch's size for a number.
+            OSError: the file cannot be written; what stood there before is untouched.
+        """
+        from jaxfc.artifacts.exports.stablehlo import stablehlo
+        from jaxfc.artifacts.files import write_atomically
+
+        contents = stablehlo(self, platforms, dtype)
+        if path is not None:
+            write_atomically(path, contents)
+        return contents
+
 def predictions(
     net: Network, task: Task, params: Any, stats: Any, normalizer: Normalizer, x: Any, augmentations: tuple, key: Any
 ) -> Float[Array, "rows predictions"]:
