@@ -112,6 +112,17 @@ class Ensemble(Predictor):
     def _spread(self, mesh: Mesh) -> "Predictor":
         return replace(self, parts=put(self.parts, whole_sharding(mesh)))
 
+    def _with_task(self, **changes: Any) -> "Ensemble":
+        def changed(part: Part) -> Part:
+            stacked = {name: jnp.stack([jnp.asarray(each)] * part.count) for name, each in changes.items()}
+            return part._replace(task=replace(part.task, **stacked))
+
+        return replace(self, parts=tuple(map(changed, self.parts)))
+
+    def _members(self) -> list[Model]:
+        each = (one for part in self.parts for one in part.members())
+        return [Model(one.net, one.params, one.stats, one.normalizer, self.about, one.task) for one in each]
+
     def _tree(self) -> dict[str, Any]:
         return {"parts": [_arrays(part) for part in self.parts]}
 

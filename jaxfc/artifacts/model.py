@@ -73,6 +73,12 @@ class Model(Predictor):
         params, stats, normalizer = put((self.params, self.stats, self.normalizer), whole_sharding(mesh))
         return replace(self, params=params, stats=stats, normalizer=normalizer)
 
+    def _with_task(self, **changes: Any) -> "Model":
+        return replace(self, task=replace(self.task, **changes))
+
+    def _members(self) -> list["Model"]:
+        return [self]
+
     def _tree(self) -> dict[str, Any]:
         return {"layers": self.params, "normalizer": self.normalizer, "stats": self.stats}
 
@@ -104,12 +110,6 @@ class Model(Predictor):
             about = About.restored(values, library_and(known))
             return cls(net, tree["layers"], tree["stats"], tree["normalizer"], about, task)
 
-    @property
-    def num_members(self) -> int:
-        """One."""
-        return 1
-
-    @property
     def to_torch(self) -> Any:
         """The model as a `torch.nn.Sequential` of plain layers, in evaluation mode, with arrays of its own.
 
@@ -124,6 +124,12 @@ class Model(Predictor):
 
         return module_of(self)
 
+    @property
+    def num_members(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def first_weights(self) -> jax.Array | None:
         """The weights that multiply the inputs, `(in, out)`, where the network says which these are."""
         shape = getattr(self.net, "first_shape", None)

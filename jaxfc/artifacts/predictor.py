@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ from jaxfc.parallel import MeshSpec, check_use, fetched, mesh_of, put, row_shard
 from jaxfc.tasks import TASKS, Task
 
 MOST_COPIES = 1000  # of a row, over which predictions are averaged
+if TYPE_CHECKING:
+    from jaxfc.artifacts.calibrated import Conformal
+
 
 Rows = Num[np.ndarray | FileRows, "rows features"]
 
@@ -95,6 +98,14 @@ class Predictor:
         raise NotImplementedError
 
     def _tree(self) -> dict[str, Any]:
+    def _with_task(self, **changes: Any) -> "Predictor":
+        """Itself, with fields of its task changed, of every member's."""
+        raise NotImplementedError
+
+    def _members(self) -> list[Any]:
+        """The models it is the mean of."""
+        raise NotImplementedError
+
         """Its arrays."""
         raise NotImplementedError
 
@@ -242,6 +253,26 @@ class Predictor:
         """Write the whole prediction, preprocessing included, as an ONNX file that any runtime of it reads.
 
         Input `x` is rows as `prediction` takes them, `(batch, features)`, of a batch of any size; output `prediction`
+    def calibrated(self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None) -> "Predictor":
+        """The same with a temperature that makes its probabilities fit held-out rows; see `artifacts.calibrated`."""
+        from jaxfc.artifacts.calibrated import calibrated
+
+        return calibrated(self, x, y, weights)
+
+    def with_threshold(
+        self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None, *, metric: str = "f1"
+    ) -> "Predictor":
+        """The same with thresholds in place of one half, the best on held-out rows; see `artifacts.calibrated`."""
+        from jaxfc.artifacts.calibrated import with_threshold
+
+        return with_threshold(self, x, y, weights, metric=metric)
+
+    def conformal(self, x: Rows, y: Num[np.ndarray, "rows *outputs"]) -> "Conformal":
+        """Intervals around a regression's predictions, by held-out rows; see `artifacts.calibrated`."""
+        from jaxfc.artifacts.calibrated import conformal
+
+        return conformal(self, x, y)
+
         is what it returns. Metadata hold the classes' and the columns' names, as JSON. A network that computes in
         bfloat16 computes in float32 there.
 
