@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, DTypeLike, Float, Num
 
 from jaxfc.artifacts import checkpoint
+from jaxfc.console import progress_bar
 from jaxfc.data import Dataset, FileRows, Normalizer, as_device_rows, augment, check_inputs
 from jaxfc.description import describe, restore
 from jaxfc.errors import FormatError, PrecisionError, unknown_name
@@ -23,10 +24,10 @@ from jaxfc.objective import ROWS
 from jaxfc.parallel import MeshSpec, check_use, fetched, mesh_of, put, row_sharding
 from jaxfc.tasks import TASKS, Task
 
-MOST_COPIES = 1000  # of a row, over which predictions are averaged
 if TYPE_CHECKING:
     from jaxfc.artifacts.calibrated import Conformal
 
+MOST_COPIES = 1000  # of a row, over which predictions are averaged
 
 Rows = Num[np.ndarray | FileRows, "rows features"]
 
@@ -97,7 +98,6 @@ class Predictor:
         """Itself, with its arrays on all devices of a mesh."""
         raise NotImplementedError
 
-    def _tree(self) -> dict[str, Any]:
     def _with_task(self, **changes: Any) -> "Predictor":
         """Itself, with fields of its task changed, of every member's."""
         raise NotImplementedError
@@ -106,6 +106,7 @@ class Predictor:
         """The models it is the mean of."""
         raise NotImplementedError
 
+    def _tree(self) -> dict[str, Any]:
         """Its arrays."""
         raise NotImplementedError
 
@@ -129,7 +130,7 @@ class Predictor:
         return self.about.feature_names
 
     def prediction(
-        self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None
+        self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None, progress: bool | None = False
     ) -> Float[np.ndarray, "rows predictions"]:
         """The task's predictions: probabilities, or values in the target's own units.
 
@@ -137,6 +138,7 @@ class Predictor:
             x: rows as the data set had them.
             copies: average over so many augmented copies of each row, drawn as in training, beside the row itself.
             mesh: the devices that rows are divided among, such as `"data=8"`; by default one.
+            progress: show a bar of the rows done; None: where the output is a terminal, or a notebook.
 
         Raises:
             ValueError: a mesh that does not fit the devices; rows that are not `(rows, net.input_dim)`, no rows, a
@@ -157,13 +159,15 @@ class Predictor:
         size = min(len(x), ROWS if copies else ROWS * count)
         room = -(-size // count) * count
         parts = []
-        for start in range(0, len(x), size):
-            chunk = np.asarray(x[start : start + size])
-            padded = np.pad(chunk, ((0, room - len(chunk)), (0, 0)))
-            padded = padded if count == 1 else put(padded, row_sharding(mesh))
-            keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
-            each = (fetched(there._predictions(padded, key)) for key in keys)
-            parts.append((sum(each) / len(keys))[: len(chunk)])
+        with progress_bar(progress, total=len(x), done=0, unit="row") as bar:
+            for start in range(0, len(x), size):
+                chunk = np.asarray(x[start : start + size])
+                padded = np.pad(chunk, ((0, room - len(chunk)), (0, 0)))
+                padded = padded if count == 1 else put(padded, row_sharding(mesh))
+                keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
+                each = (fetched(there._predictions(padded, key)) for key in keys)
+                parts.append((sum(each) / len(keys))[: len(chunk)])
+                bar.update(len(chunk))
         return np.concatenate(parts)
 
     def copied(self, key: Any) -> tuple[Callable, ...]:
@@ -249,10 +253,6 @@ class Predictor:
         about = {name: describe(value) for name, value in self.about._asdict().items()}
         checkpoint.save(path, self._tree(), {checkpoint.FORMAT: self.kind, **self._description(), **about})
 
-    def to_onnx(self, path: str | Path, *, dtype: DTypeLike = "float32") -> None:
-        """Write the whole prediction, preprocessing included, as an ONNX file that any runtime of it reads.
-
-        Input `x` is rows as `prediction` takes them, `(batch, features)`, of a batch of any size; output `prediction`
     def calibrated(self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None) -> "Predictor":
         """The same with a temperature that makes its probabilities fit held-out rows; see `artifacts.calibrated`."""
         from jaxfc.artifacts.calibrated import calibrated
@@ -273,6 +273,10 @@ class Predictor:
 
         return conformal(self, x, y)
 
+    def to_onnx(self, path: str | Path, *, dtype: DTypeLike = "float32") -> None:
+        """Write the whole prediction, preprocessing included, as an ONNX file that any runtime of it reads.
+
+        Input `x` is rows as `prediction` takes them, `(batch, features)`, of a batch of any size; output `prediction`
         is what it returns. Metadata hold the classes' and the columns' names, as JSON. A network that computes in
         bfloat16 computes in float32 there.
 
@@ -291,6 +295,37 @@ class Predictor:
         from jaxfc.artifacts.exports.onnx_file import write_onnx
 
         write_onnx(self, path, dtype=dtype)
+
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+        dtype: DTypeLike = "float32",
+    ) -> bytes:
+        """The whole prediction, preprocessing included, as StableHLO, for machines that need not be at hand.
+
+        It is called where JAX is, without this library, on `(batch, features)` rows of a batch of any size:
+        `jax.export.deserialize(bytearray(contents)).call(x)`.
+
+        Args:
+            path: a file to write; replaced in one step if it exists.
+            platforms: those to compile for: `"cpu"`, `"cuda"`, `"tpu"`, `"rocm"`.
+            dtype: of the rows, as in `to_onnx`.
+
+        Raises:
+            ImportError: the `flatbuffers` package, which JAX writes it by, is not installed.
+            ValueError: an unknown platform or type.
+            TypeError: a network of your own that takes the batch's size for a number.
+            OSError: the file cannot be written; what stood there before is untouched.
+        """
+        from jaxfc.artifacts.exports.stablehlo import stablehlo
+        from jaxfc.artifacts.files import write_atomically
+
+        contents = stablehlo(self, platforms, dtype)
+        if path is not None:
+            write_atomically(path, contents)
+        return contents
 
     @staticmethod
     def metadata(text: Mapping[str, str]) -> dict[str, Any]:
@@ -327,37 +362,6 @@ def guarded(path: str | Path, kind: str) -> Iterator[None]:
 
 
 @partial(jax.jit, static_argnames="augmentations")
-    def export(
-        self,
-        path: str | Path | None = None,
-        *,
-        platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
-        dtype: DTypeLike = "float32",
-    ) -> bytes:
-        """The whole prediction, preprocessing included, as StableHLO, for machines that need not be at hand.
-
-        It is called where JAX is, without this library, on `(batch, features)` rows of a batch of any size:
-        `jax.export.deserialize(bytearray(contents)).call(x)`.
-
-        Args:
-            path: a file to write; replaced in one step if it exists.
-            platforms: those to compile for: `"cpu"`, `"cuda"`, `"tpu"`, `"rocm"`.
-            dtype: of the rows, as in `to_onnx`.
-
-        Raises:
-            ImportError: the `flatbuffers` package, which JAX writes it by, is not installed.
-            ValueError: an unknown platform or type.
-            TypeError: a network of your own that takes the batch's size for a number.
-            OSError: the file cannot be written; what stood there before is untouched.
-        """
-        from jaxfc.artifacts.exports.stablehlo import stablehlo
-        from jaxfc.artifacts.files import write_atomically
-
-        contents = stablehlo(self, platforms, dtype)
-        if path is not None:
-            write_atomically(path, contents)
-        return contents
-
 def predictions(
     net: Network, task: Task, params: Any, stats: Any, normalizer: Normalizer, x: Any, augmentations: tuple, key: Any
 ) -> Float[Array, "rows predictions"]:
