@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -176,13 +176,80 @@ class Predict(Plain):
     mesh: str | None = None
     """Devices that rows are divided among: data=8 (default: one)."""
     processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
+    progress: bool = True
+    """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.predict(**self.arguments(), mesh=self.together())
+        use.predict(**self.arguments() | {"progress": None if self.progress else False}, mesh=self.together())
+
+
+@dataclass(frozen=True)
+class Calibrate(Plain):
+    """Fit a model's probabilities to rows that it was not trained on, and keep it beside the run's own."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    out: Path | None = None
+    """The file to write (default: calibrated.safetensors beside the model)."""
+    threshold: Literal["f1", "balanced_acc"] | None = None
+    """Also choose from which probability on to answer the second of two classes, or a label: the best by this."""
+    data: str | None = None
+    """Other data than the run's: a data set's name, or a .npz or .csv file."""
+    data_dir: str | None = None
+    """Folder that holds the data set's files."""
+    label: str | None = None
+    """Label column of a .csv (default: the last); several are joined by commas."""
+    split: str = "val"
+    """train, val or test."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import calibrate
+
+        calibrate.calibrate(**self.arguments())
+
+
+@dataclass(frozen=True)
+class Describe(Plain):
+    """Print a trained model's card, in Markdown: what it is, what it was trained on and how, how good it is."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    out: Path | None = None
+    """A file to write it to."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import card
+
+        card.describe(**self.arguments())
+
+
+@dataclass(frozen=True)
+class Export(Plain):
+    """Write a trained model, preprocessing included, for programs that know nothing of this library."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    to: Literal["onnx", "stablehlo", "torch"] = "onnx"
+    """onnx for any runtime of it, stablehlo for jax.export, torch for torch.export.load (an FCNet alone)."""
+    out: Path | None = None
+    """The file to write (default: model.onnx, model.stablehlo or model.pt2 beside the model)."""
+    input_dtype: Literal["float32", "uint8"] = "float32"
+    """The type of the rows that it takes: uint8 for images as bytes (torch takes any)."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import export
+
+        export.export(**self.arguments())
 
 
 @dataclass(frozen=True)
@@ -261,6 +328,9 @@ Command: Any = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+    | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
 )
