@@ -12,6 +12,8 @@ import jaxfc
 from jaxfc.artifacts.ensemble import Ensemble
 from jaxfc.artifacts.predictor import About
 from jaxfc.data import Normalizer
+from jaxfc.data.columns import recognize
+from jaxfc.data.encoder import Encoder
 from jaxfc.networks.blocks import RunningStats
 
 pytest.importorskip("onnx")
@@ -163,6 +165,33 @@ FUNCTIONS = {
 def test_a_network_of_ones_own_predicts_the_same(name, tmp_path):
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         check(model_of(Own(FEATURES, 3, FUNCTIONS[name]), REGRESSION), tmp_path / "model.onnx")
+
+
+TABLES = {
+    "all kinds": {
+        "size": [1.5, 2.0, None, 7.25, 3.5, 2.5] * 5,
+        "colour": ["red", "blue", None, "red", "green", "blue"] * 5,
+        "town": [f"town {i % 20}" for i in range(30)],
+        "sold": [f"2020-0{1 + i % 9}-1{i % 7}" for i in range(30)],
+    },
+    "numbers alone": {"a": [0.5 * i**2 for i in range(30)], "b": [1 / (i + 1) for i in range(30)]},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_tables_columns_are_encoded_inside(name, tmp_path):
+    columns = recognize(TABLES[name])
+    codes = columns.codes(TABLES[name])
+    encoder = Encoder.fit(columns, codes)
+    net = jaxfc.FCNet(encoder.num_inputs, (5,), 3)
+    about = About(classes=("a", "b", "c"), columns=columns)
+    model = jaxfc.Model(net, *drawn(jaxfc.init(net, jax.random.key(0))), encoder, about)
+    runtime = session(model, tmp_path / "m.onnx")
+    codes = np.concatenate([codes, codes[:1] + 99])  # categories never seen
+    (out,) = runtime.run(None, {"x": codes})
+    np.testing.assert_allclose(out, model.prediction(codes), atol=1e-5)
+    said = json.loads(runtime.get_modelmeta().custom_metadata_map["columns"])
+    assert [column["name"] for column in said["columns"]] == list(TABLES[name])
 
 
 def test_missing_values_go_through(tmp_path):

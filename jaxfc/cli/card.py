@@ -66,7 +66,7 @@ def _predicts(model: Model | Ensemble) -> str:
 
 def _data(model: Model | Ensemble, config: TrainConfig | None, path: Path) -> str:
     about, shape = model.about, model.about.image_shape
-    columns = f"images of {' x '.join(map(str, shape))}" if shape else f"{model.net.input_dim} columns"
+    columns = f"images of {' x '.join(map(str, shape))}" if shape else f"{model.num_features} columns"
     rows = [("rows are", columns + (f": {listed(about.feature_names)}" if about.feature_names else ""))]
     if config is not None:
         rows = [("data", config.data), *rows]

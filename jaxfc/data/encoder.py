@@ -249,7 +249,7 @@ def _waves(x: Array, cycles: tuple[Cycle, ...], phases: Array) -> Array:
     turns = days / periods + phases
     angle = 2 * np.pi * (turns - jnp.floor(turns))
     waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=2)
-    return jnp.where(jnp.isnan(waves), 0, waves).reshape(len(x), 2 * len(cycles))
+    return jnp.where(jnp.isnan(waves), 0, waves).reshape(x.shape[0], 2 * len(cycles))
 
 
 def _rows(table: Any, code: Array) -> Array:

@@ -17,6 +17,7 @@ from jaxfc.artifacts.exports.onnx_graph import INPUT, OUTPUT, Graph, Value, elem
 from jaxfc.artifacts.exports.onnx_primitives import BROADCASTING, NODES
 from jaxfc.artifacts.exports.traced import of_any_batch
 from jaxfc.artifacts.files import write_atomically
+from jaxfc.description import describe
 
 if TYPE_CHECKING:
     from jaxfc.artifacts.predictor import Predictor
@@ -75,6 +76,7 @@ def onnx_model(predictor: "Predictor", dtype: DTypeLike = "float32") -> Any:
     model = onnx.helper.make_model(made, opset_imports=opset, ir_version=FORMAT, producer_name="jaxfc")
     about = predictor.about
     known = {"targets": about.targets, "outputs": about.outputs(), "feature_names": about.feature_names}
+    known["columns"] = describe(about.columns)  # what the codes of a table's columns stand for
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in known.items() if value})
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -154,6 +154,11 @@ def _concatenate(g: Graph, ins: list[str], eqn: Any) -> str:
     return g.node("Concat", *ins, axis=int(eqn.params["dimension"]))
 
 
+def _stack(g: Graph, ins: list[str], eqn: Any) -> str:
+    axis = int(eqn.params["axis"])
+    return g.node("Concat", *(g.node("Unsqueeze", each, g.ints([axis])) for each in ins), axis=axis)
+
+
 def _split(g: Graph, ins: list[str], eqn: Any) -> Any:
     sizes = eqn.params["sizes"]
     made = g.node("Split", ins[0], g.ints(sizes), outputs=len(sizes), axis=int(eqn.params["axis"]))
@@ -284,7 +289,7 @@ NODES: dict[str, Rule] = BROADCASTING | {
     "reduce_and": _of_bools("ReduceMin"), "reduce_or": _of_bools("ReduceMax"),
     "argmax": _place("ArgMax"), "argmin": _place("ArgMin"), "cumsum": _cumsum,
     "dot_general": _dot_general, "reshape": _reshape, "transpose": _transpose, "squeeze": _squeeze,
-    "concatenate": _concatenate, "split": _split, "slice": _slice, "dynamic_slice": _dynamic_slice,
+    "concatenate": _concatenate, "stack": _stack, "split": _split, "slice": _slice, "dynamic_slice": _dynamic_slice,
     "rev": _reverse, "pad": _pad, "iota": _iota,
     "gather": _gather,
 }  # fmt: skip

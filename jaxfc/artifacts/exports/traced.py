@@ -46,7 +46,7 @@ def of_any_batch(predictor: "Predictor", dtype: DTypeLike) -> tuple[Callable[[An
     (batch, 64)
     """
     (batch,) = jax.export.symbolic_shape("batch")
-    rows = jax.ShapeDtypeStruct((batch, predictor.net.input_dim), input_type(dtype))
+    rows = jax.ShapeDtypeStruct((batch, predictor.num_features), input_type(dtype))
 
     def program(x: Any) -> Any:
         try:
