@@ -17,8 +17,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from jaxfc import Model
-from jaxfc.sklearn import FCClassifier, FCRegressor
+from jaxfc import Model, search
+from jaxfc.sklearn import FCClassifier, FCRegressor, FCSearchClassifier
 
 SMALL = {"hidden": (16,), "epochs": 20, "learning_rate": 0.02, "random_state": 0}
 
@@ -289,7 +289,7 @@ def test_rows_that_there_is_nothing_to_learn_from(X, y, how, message):
         ({"activation": "rellu"}, ValueError, "did you mean 'relu'"),
         ({"dropout_keep_ratio": 1.5}, ValueError, "dropout_keep_ratio=1.5"),
         ({"early_stopping": True, "validation_fraction": 2.0}, ValueError, "validation_fraction=2.0"),
-        ({"early_stopping": True, "validation_fraction": 0.01}, ValueError, "too few to hold out"),
+        ({"early_stopping": True, "validation_fraction": 0.95}, ValueError, "too few to hold out"),
     ],
 )
 def test_parameters_out_of_range_are_named(parameter, error, message):
@@ -310,3 +310,51 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.utils.validation", None)
     with pytest.raises(ImportError, match="pip install 'jaxfc\\[sklearn\\]'"):
         import jaxfc.sklearn  # noqa: F401
+
+
+# ---------------------------------------------------------------------------------------------------
+# Callbacks, and populations
+# ---------------------------------------------------------------------------------------------------
+
+
+class Third:
+    """A callback that ends a fit with the third epoch."""
+
+    def __init__(self):
+        self.told, self.scores = [], []
+
+    def setup(self, estimator, context):
+        self.told.append("setup")
+
+    def teardown(self, estimator, context):
+        self.told.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(f"{context.task_name} begins")
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.told.append(f"{context.task_name} ends")
+        self.scores.append(fitted_estimator.score(X, y))
+        return len(self.scores) == 3
+
+
+def test_callbacks_are_told_of_epochs_and_may_end_a_fit(cancer):
+    pytest.importorskip("sklearn.callback")
+    callback = Third()
+    net = FCClassifier(**SMALL).set_callbacks(callback).fit(*cancer)
+    assert net.n_iter_ == 3
+    epoch = ["epoch begins", "epoch ends"]
+    assert callback.told == ["setup", "fit begins", *epoch * 3, "fit ends", "teardown"]
+    assert callback.scores[2] == callback.scores[3] == net.score(*cancer)
+
+
+def test_a_population_is_joined_and_its_folds_share_programs(cancer, compilations):
+    X, y = cancer
+    spaces = {"hidden": search.choice((16,)), "learning_rate": search.loguniform(0.01, 0.03)}
+    net = FCSearchClassifier(3, n_members=4, epochs=20, spaces=spaces, random_state=0).fit(X[:455], y[:455])
+    assert net.model_.num_members == 4
+    assert len(net.candidates_) == 3
+    assert net.score(X[455:], y[455:]) > 0.93
+    count = len(compilations)
+    clone(net).fit(X[-456:], y[-456:]).predict(X[:5])
+    assert len(compilations) <= count + 2  # what predicts an ensemble is of its members' shapes: as many as differ

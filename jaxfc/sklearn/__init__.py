@@ -14,5 +14,6 @@ except ImportError as error:
 
 from jaxfc.sklearn.classifier import FCClassifier
 from jaxfc.sklearn.regressor import FCRegressor
+from jaxfc.sklearn.searches import FCSearchClassifier, FCSearchRegressor
 
-__all__ = ["FCClassifier", "FCRegressor"]
+__all__ = ["FCClassifier", "FCRegressor", "FCSearchClassifier", "FCSearchRegressor"]

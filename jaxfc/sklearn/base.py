@@ -39,7 +39,7 @@ class Table(CallbackSupportMixin, BaseEstimator):
         """Tags: what scikit-learn may expect."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
         return tags
 
     @with_callbacks

@@ -91,8 +91,8 @@ def parted(rows: Rows, fraction: float, seed: int, stratify: bool) -> tuple[Rows
     >>> [float(part.y.mean()) for part in parted(rows, 0.2, 0, stratify=True)]
     [0.5, 0.5]
     """
-    held = round(rows.size * fraction)
-    if not 0 < held < rows.size:
+    held = max(round(rows.size * fraction), 1)
+    if held >= rows.size:
         raise ValueError(
             f"n_samples={rows.size} different rows are too few to hold out validation_fraction={fraction}: "
             "give X_val and y_val, or train without early stopping"

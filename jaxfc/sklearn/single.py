@@ -47,8 +47,7 @@ class OneNetwork(Table):
         self.validation_scores_ = result.val_history[1:].astype(np.float64) if validated else None
         self.best_validation_score_ = result.best_score if validated else None
         self._optimizer = None
-        if result.stopped == "interrupted":
-            raise KeyboardInterrupt
+        self._ended(result.stopped)
 
     def _carry_out(
         self,
@@ -72,8 +71,14 @@ class OneNetwork(Table):
         losses = result.loss_history.reshape(-1, len(data.x_train) // prepared.settings.batch_size)
         self.loss_curve_ = losses.mean(axis=1, dtype=np.float64).tolist()
         self.loss_, self.n_iter_ = self.loss_curve_[-1], len(self.loss_curve_)
-        epochs.end()
+        self._whole = epochs
         return result
+
+    def _ended(self, stopped: str) -> None:
+        """Say that the fit has ended, once the estimator predicts."""
+        self.__dict__.pop("_whole").end()
+        if stopped == "interrupted":
+            raise KeyboardInterrupt
 
     def _as_fitted(self, prepared: Prepared, data: Dataset, state: TrainState) -> dict[str, Any]:
         """The attributes with which the estimator predicts as if it had stopped here."""
@@ -112,6 +117,7 @@ class OneNetwork(Table):
         self.model_ = Model.of(result.net, result.params, result.stats, data, task=result.task)
         self._optimizer = jax.device_get(result.opt_state)
         self.t_ += rows.size
+        self._ended(result.stopped)
         return self
 
 
