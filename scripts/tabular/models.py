@@ -4,6 +4,7 @@ An estimator is fitted on a frame whose text columns are pandas categories and w
 missing values where there are any. What a library cannot take itself is prepared for it in the usual way.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,8 +108,20 @@ def _pytabkit(name: str) -> Callable[[str, pd.DataFrame, int], Any]:
     def make(task: str, x: pd.DataFrame, seed: int) -> Any:
         from pytabkit import models
 
+        for library in ("pytorch_lightning", "lightning"):  # which greet at every fit
+            logging.getLogger(library).setLevel(logging.ERROR)
         kind = getattr(models.sklearn.sklearn_interfaces, f"{name}_{'Classifier' if task == CLASSES else 'Regressor'}")
         return _Imputed(kind(device="cpu", random_state=seed, n_threads=1, verbosity=0), _columns(x)[1])
+
+    return make
+
+
+def _jaxfc(name: str) -> Callable[[str, pd.DataFrame, int], Any]:
+    def make(task: str, x: pd.DataFrame, seed: int) -> Any:
+        import jaxfc.sklearn
+
+        kind = getattr(jaxfc.sklearn, f"{name}{'Classifier' if task == CLASSES else 'Regressor'}")
+        return _prepared(kind(random_state=seed), x)
 
     return make
 
@@ -119,6 +132,8 @@ MODELS: dict[str, Callable[[str, pd.DataFrame, int], Any]] = {  # the cheapest f
     "hgb": hist_gradient_boosting,
     "lightgbm": lightgbm,
     "catboost": catboost,
+    "fc": _jaxfc("FC"),
+    "fc-search": _jaxfc("FCSearch"),
     "realmlp-td-s": _pytabkit("RealMLP_TD_S"),
     "tabm-d": _pytabkit("TabM_D"),
 }
