@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Num
 
-from jaxfc.data import Normalizer
+from jaxfc.data import Encoding
 from jaxfc.layers.common import wide_type
 from jaxfc.networks import Network, apply, penalty
 from jaxfc.networks.contract import dtype
@@ -102,11 +102,12 @@ def predict(
 
 
 def outputs_of(
-    net: Network, params: Any, stats: Any, normalizer: Normalizer, x: Num[Array, "rows features"]
+    net: Network, params: Any, stats: Any, normalizer: Encoding, x: Num[Array, "rows features"]
 ) -> Float[Array, "rows outputs"]:
     """Test-mode outputs of rows as stored, a bounded number of rows at a time.
 
     >>> from jaxfc import FCNet
+    >>> from jaxfc.data import Normalizer
     >>> params = [{"w": jnp.eye(2), "b": jnp.zeros(2)}]
     >>> print(outputs_of(FCNet(2, (), 2), params, (), Normalizer(jnp.zeros(2), jnp.ones(())), jnp.eye(2)))
     [[1. 0.]

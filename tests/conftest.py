@@ -25,6 +25,26 @@ def _promote(ranks, types):
     jax.config.update("jax_numpy_dtype_promotion", types)
 
 
+# What is tested here are numbers, or compiled programs, as a user's compiler makes them. Of all else what is done is
+# tested, to which the compiler's optimizations add nothing but a quarter of the time.
+OPTIMIZED = (
+    "ahead", "bench", "compilation", "fit", "gradcheck", "layers", "losses", "networks", "numpy_reference", "optim",
+    "optim_schedules", "optim_wrappers", "plan", "products", "resume", "right_numbers", "step", "threefry",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def optimized(request):
+    """Whether the compiler optimizes, in this process and in those that it starts."""
+    switch, (test, _, name) = "JAX_DISABLE_MOST_OPTIMIZATIONS", request.path.stem.partition("_")
+    quick = test == "test" and name not in OPTIMIZED
+    jax.config.update(switch.lower(), quick)
+    os.environ[switch] = str(quick)
+    yield
+    del os.environ[switch]
+    jax.config.update(switch.lower(), False)
+
+
 with install_import_hook("jaxfc", "beartype.beartype"):
     from jaxfc.networks import precision
 

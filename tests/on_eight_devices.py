@@ -61,6 +61,7 @@ def plainly(data, folder) -> dict:
     found = {mesh: run(mesh) for mesh in ("data=2", "data=8")}
     with contextlib.suppress(Stop):
         run("data=8", checkpoint=folder / "c", callbacks=[stop_after(6)])
+    streamed = run("data=8", stream=True)
     resumed = run("data=2", checkpoint=folder / "c", resume=True)
     with contextlib.suppress(Stop):
         run(None, checkpoint=folder / "d", callbacks=[stop_after(6)])
@@ -70,6 +71,7 @@ def plainly(data, folder) -> dict:
         "steps": len(one.loss_history),
         "losses": {name: far(each.loss_history, one.loss_history) for name, each in found.items()},
         "best": {name: each.best_epoch == one.best_epoch for name, each in found.items()},
+        "streamed": far(streamed.loss_history, found["data=8"].loss_history),
         "devices": max(len(leaf.devices()) for leaf in jax.tree.leaves(found["data=8"].params)),
     }
 

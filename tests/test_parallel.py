@@ -40,6 +40,7 @@ def test_losses_are_the_same_on_one_two_and_eight_devices(eight):
     assert found["steps"] >= 100
     assert max(found["losses"].values()) < 1e-6, found["losses"]
     assert all(found["best"].values())
+    assert found["streamed"] == 0.0  # rows that stay on the host, and those on the devices: the same bits
     assert found["devices"] == 1  # whoever has the result need not know where it was trained
 
 

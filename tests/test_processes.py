@@ -1,9 +1,11 @@
 """Several processes that do one run: the run of one process, and every way in which one of them may be missing."""
 
 import csv
+import json
 import re
 import signal
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from command import fails
 from processes import ended, started
 from safetensors.numpy import load_file
 
+from jaxfc import load
 from jaxfc.parallel import Joining, processes
 
 FLAGS = ["--hidden", 40, "--num-train", 320, "--normalization", "batchnorm", "--dropout-keep-ratio", 0.8]
@@ -40,25 +43,70 @@ def losses(path):
         return np.array([float(row["mean_loss"]) for row in csv.DictReader(file) if row["mean_loss"]])
 
 
-def test_a_run_of_two_and_four_processes_is_that_of_one(tmp_path, address):
-    wide = ["--param-dtype", "float64", "--batch-size", 160, "--epochs", 5, "--augment", "noise:0.1"]
-    printed = {}
-    for count in (1, 2, 4):
-        where = address if count > 1 else None
-        with started(*train(*wide, "--out", count, address=where, count=count), cwd=tmp_path) as children:
-            found = ended(children, 120)
-        assert [(code, err) for code, _, err in found] == [(0, "")] * count, found
-        assert [out for _, out, _ in found[1:]] == [""] * (count - 1)  # process 0 alone prints
-        printed[count] = found[0][1].splitlines()
-    assert "mesh: data=4" in printed[4]
-    one = load_file(tmp_path / "1" / "model.safetensors")
-    for count in (2, 4):
-        assert printed[count][-4:-2] == printed[1][-4:-2]  # then come the folder and what is next
-        assert names(tmp_path / str(count)) == names(tmp_path / "1")
-        np.testing.assert_array_equal(losses(tmp_path / str(count)), losses(tmp_path / "1"))  # six digits of them
-        other = load_file(tmp_path / str(count) / "model.safetensors")
-        for name, tensor in one.items():
-            np.testing.assert_allclose(other[name], tensor, rtol=1e-8, atol=1e-10)
+WIDE = ["--param-dtype", "float64", "--batch-size", 160, "--augment", "noise:0.1"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder in which one process has trained, and what it printed."""
+    folder = tmp_path_factory.mktemp("alone")
+    with started(*train(*WIDE, "--epochs", 5, "--out", "1"), cwd=folder) as children:
+        ((code, out, err),) = ended(children, 120)
+    assert (code, err) == (0, "")
+    return folder, out.splitlines()
+
+
+def assert_same_run(folder, one):
+    np.testing.assert_array_equal(losses(folder), losses(one))  # six digits of them
+    tensors, others = load_file(one / "model.safetensors"), load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(others[name], tensor, rtol=1e-8, atol=1e-10)
+
+
+def test_a_run_of_four_processes_is_that_of_one(alone, tmp_path, address):
+    folder, printed = alone
+    with started(*train(*WIDE, "--epochs", 5, "--out", "4", address=address, count=4), cwd=tmp_path) as children:
+        found = ended(children, 120)
+    assert [(code, err) for code, _, err in found] == [(0, "")] * 4, found
+    assert [out for _, out, _ in found[1:]] == [""] * 3  # process 0 alone prints
+    lines = found[0][1].splitlines()
+    assert "mesh: data=4" in lines
+    assert lines[-4:-2] == printed[-4:-2]  # then come the folder and what is next
+    assert names(tmp_path / "4") == names(folder / "1")
+    assert_same_run(tmp_path / "4", folder / "1")
+
+
+def test_each_of_two_processes_reads_its_part_of_a_streamed_run_that_one_goes_on_with(alone, tmp_path, address):
+    script = Path(__file__).with_name("counting_rows.py")
+    flags = [*WIDE, "--epochs", 3, "--out", "2", "--stream"]
+    with started(
+        *([script, *words[2:]] for words in train(*flags, address=address, count=2)), cwd=tmp_path
+    ) as children:
+        found = ended(children, 120)
+    assert [(code, err) for code, _, err in found] == [(0, "")] * 2, found
+    read = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("rows-*.json"))]
+    assert [len(each) for each in read] == [3 * 160] * 2
+    for start in range(0, 3 * 160, 160):
+        both = read[0][start : start + 160] + read[1][start : start + 160]
+        assert sorted(both) == list(range(320))  # each row once an epoch, by one of them
+    goes_on = ["-m", "jaxfc_command", "train", "--resume", "--out", "2", "--extend", 5]
+    with started(goes_on, cwd=tmp_path) as children:
+        assert ended(children, 120)[0][0] == 0
+    assert_same_run(tmp_path / "2", alone[0] / "1")
+
+
+def test_two_processes_predict_what_one_does(alone, tmp_path, address):
+    np.save(tmp_path / "x.npy", load("digits").x_test)
+    command = ["-m", "jaxfc_command", "predict", alone[0] / "1", "x.npy", "--out"]
+    both = [[*command, "both.csv", *joining(address, 2, number)] for number in range(2)]
+    with started([*command, "alone.csv"], *both, cwd=tmp_path) as children:
+        found = ended(children, 60)
+    assert [(code, out) for code, out, _ in found] == [
+        (0, "300 rows: alone.csv\n"),
+        (0, "300 rows: both.csv\n"),
+        (0, ""),
+    ]
+    assert (tmp_path / "both.csv").read_text() == (tmp_path / "alone.csv").read_text()
 
 
 def names(folder):

@@ -1,5 +1,6 @@
 """Data that stay in their files: read the same, refused for the same reasons, and trained on in little memory."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from examples import QUIET, assert_same_bits
 from jaxfc import FCNet, Model, TrainConfig, fit, load, search
 from jaxfc.data import FileRows, read_examples, read_features
 from jaxfc.data.mapped import map_npz
-from jaxfc.errors import FormatError
+from jaxfc.errors import FormatError, OutOfMemoryError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(1200, 6))
@@ -130,6 +131,19 @@ def test_arrays_of_objects_and_lacking_files_are_refused():
         load("alone.npy")
     with pytest.raises(FileNotFoundError, match=r"gone\.npy"):
         load("gone.npy")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])
+def test_without_addresses_for_a_map_its_size_and_the_limit_are_named(save, monkeypatch):
+    save("x.npz", x=np.ones((1000, 1000)))
+    limited = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    def no_map(*args, **kwargs):
+        raise limited
+
+    monkeypatch.setattr(np, "memmap", no_map)
+    with pytest.raises(OutOfMemoryError, match=r"x.npz.* 8 MB .*ulimit -v"):
+        map_npz(Path("x.npz"), "x")
 
 
 def test_a_member_is_found_wherever_the_archive_has_it():

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 from jaxfc.artifacts import checkpoint
 from jaxfc.artifacts.model import Model, of_version_0_1
 from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
-from jaxfc.data import Normalizer
+from jaxfc.data import Encoding
+from jaxfc.data.saved import encoding_like, layout_of
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, shapes
@@ -29,6 +30,7 @@ class Part(NamedTuple):
     """Members of one shape, every leaf stacked along a first axis.
 
     >>> from jaxfc import FCNet, init
+    >>> from jaxfc import Normalizer
     >>> net = FCNet(2, (), 2)
     >>> from jaxfc.tasks import Classification
     >>> one = Part(net, Classification(), *init(net, jax.random.key(0)), Normalizer(np.zeros(2, "f"), np.ones((), "f")))
@@ -40,7 +42,7 @@ class Part(NamedTuple):
     task: Task
     params: Params
     stats: Stats
-    normalizer: Normalizer
+    normalizer: Encoding
 
     @property
     def count(self) -> int:
@@ -109,6 +111,11 @@ class Ensemble(Predictor):
     def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
         return sum(_summed(part, x, self.copied(key), key) for part in self.parts) / self.num_members
 
+    @property
+    def encoding(self) -> Encoding:
+        """That of the first part."""
+        return self.parts[0].normalizer
+
     def _spread(self, mesh: Mesh) -> "Predictor":
         return replace(self, parts=put(self.parts, whole_sharding(mesh)))
 
@@ -117,7 +124,8 @@ class Ensemble(Predictor):
 
     def _description(self) -> dict[str, Any]:
         members = [[(describe(one.net), describe(one.task)) for one in part.members()] for part in self.parts]
-        return {"members": members}
+        layouts = [layout_of(part.normalizer) for part in self.parts]
+        return {"members": members} | ({"encodings": layouts} if any(layouts) else {})
 
     @classmethod
     def load(cls, path: str | Path, known: Iterable[Any] = ()) -> "Ensemble":
@@ -132,7 +140,8 @@ class Ensemble(Predictor):
                 described = [tuple(restore(each, library_and(known)) for each in pair) for pair in members]
                 net, task = _stack(described)
                 stacked = _shapes(described[0][0], len(members))
-                norm = Normalizer(*(tensors[f"parts.{i}.normalizer.{name}"] for name in ("mean", "scale")))
+                layout = restore(values["encodings"][i], library_and(known)) if "encodings" in values else None
+                norm = encoding_like(layout, tensors, f"parts.{i}.normalizer.", len(members))
                 parts.append(Part(net, task, *stacked, norm))
                 like.append(_arrays(parts[-1]))
             tree = checkpoint.restore(tensors, {"parts": like}, path)

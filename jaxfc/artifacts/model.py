@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from jaxfc.artifacts import checkpoint
 from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
-from jaxfc.data import Dataset, Normalizer
+from jaxfc.data import Dataset, Encoding
+from jaxfc.data.saved import encoding_like, layout_of
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, shapes
@@ -48,7 +49,7 @@ class Model(Predictor):
     net: Network
     params: Params
     stats: Stats
-    normalizer: Normalizer
+    normalizer: Encoding
     about: About
     task: Task = Classification()  # noqa: RUF009 (it is immutable)
 
@@ -69,6 +70,11 @@ class Model(Predictor):
     def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
         return predictions(self.net, self.task, self.params, self.stats, self.normalizer, x, self.copied(key), key)
 
+    @property
+    def encoding(self) -> Encoding:
+        """The normalizer."""
+        return self.normalizer
+
     def _spread(self, mesh: Mesh) -> "Predictor":
         params, stats, normalizer = put((self.params, self.stats, self.normalizer), whole_sharding(mesh))
         return replace(self, params=params, stats=stats, normalizer=normalizer)
@@ -77,7 +83,8 @@ class Model(Predictor):
         return {"layers": self.params, "normalizer": self.normalizer, "stats": self.stats}
 
     def _description(self) -> dict[str, Any]:
-        return {"net": describe(self.net), "task": describe(self.task)}
+        layout = layout_of(self.normalizer)
+        return {"net": describe(self.net), "task": describe(self.task)} | ({"encoding": layout} if layout else {})
 
     @classmethod
     def load(cls, path: str | Path, known: Iterable[Any] = ()) -> "Model":
@@ -98,7 +105,7 @@ class Model(Predictor):
             values = cls.metadata(metadata)
             net, task = _restored(values, library_and(known))
             params, stats = shapes(net)
-            normalizer = Normalizer(tensors["normalizer.mean"], tensors["normalizer.scale"])
+            normalizer = encoding_like(restore(values.get("encoding"), library_and(known)), tensors, "normalizer.")
             like = {"layers": params, "normalizer": normalizer, "stats": stats}
             tree = checkpoint.restore(tensors, like, path)
             about = About.restored(values, library_and(known))

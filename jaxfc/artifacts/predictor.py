@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Num
 
 from jaxfc.artifacts import checkpoint
-from jaxfc.data import Dataset, FileRows, Normalizer, as_device_rows, augment, check_inputs
+from jaxfc.data import Columns, Dataset, Encoding, FileRows, as_device_rows, augment, check_inputs
+from jaxfc.data import saved as encodings
 from jaxfc.description import describe, restore
 from jaxfc.errors import FormatError, PrecisionError, unknown_name
 from jaxfc.networks import NETWORKS, Network, apply
@@ -39,6 +40,7 @@ class About(NamedTuple):
         target_names: the names of what is predicted by regression.
         augmentations: those trained with.
         num_targets: how many there are; 0 for as many as classes.
+        columns: what makes a row of a table's columns, where that is not plain numbers.
 
     >>> from jaxfc import load
     >>> About.of(load("digits")).image_shape
@@ -52,12 +54,13 @@ class About(NamedTuple):
     target_names: tuple[str, ...] | None = None
     augmentations: tuple[Callable, ...] = ()
     num_targets: int = 0
+    columns: Columns | None = None
 
     @classmethod
     def of(cls, data: Dataset, augmentations: tuple = ()) -> "About":
         """What a data set knows."""
         names = (data.image_shape, data.feature_names, data.target_names)
-        return cls(data.targets, data.classes, *names, tuple(augmentations), data.num_outputs)
+        return cls(data.targets, data.classes, *names, tuple(augmentations), data.num_outputs, data.columns)
 
     @classmethod
     def restored(cls, values: Mapping[str, Any], known: list[Any]) -> "About":
@@ -66,6 +69,8 @@ class About(NamedTuple):
         for name in ("classes", "image_shape", "feature_names", "target_names"):
             if not isinstance(getattr(about, name), tuple | None):
                 raise TypeError(f"{name} is {getattr(about, name)!r}, and no list")
+        if not isinstance(about.columns, Columns | None):
+            raise TypeError(f"columns is {about.columns!r}, and no columns")
         return about
 
     def outputs(self) -> tuple[str, ...]:
@@ -103,6 +108,16 @@ class Predictor:
         raise NotImplementedError
 
     @property
+    def encoding(self) -> Encoding:
+        """What turns rows into the network's inputs; of several networks, the first one's."""
+        raise NotImplementedError
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers a row has."""
+        return self.encoding.num_features
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes' or labels' names."""
         return self.about.classes
@@ -128,10 +143,11 @@ class Predictor:
             mesh: the devices that rows are divided among, such as `"data=8"`; by default one.
 
         Raises:
-            ValueError: a mesh that does not fit the devices; rows that are not `(rows, net.input_dim)`, no rows, a
-                NaN or infinite value; or copies, and the model was trained without augmentations of inputs.
+            ValueError: a mesh that does not fit the devices; rows that are not `(rows, num_features)`, no rows, an
+                infinite value, or NaN where none may be missing; or copies, and the model was trained without
+                augmentations of inputs.
         """
-        check_inputs(x, what="inputs", features=self.net.input_dim)
+        check_inputs(x, what="inputs", features=self.num_features, missing=self.encoding.takes_missing)
         x = as_device_rows(x, what="inputs", wide=jax.config.jax_enable_x64, learned=False)
         if copies < 0 or (copies and not self.copied(object())):
             raise ValueError(f"copies={copies}: the model was trained without augmentations to draw copies by; use 0")
@@ -222,7 +238,7 @@ class Predictor:
         from jaxfc.data import check_examples
 
         about = self.about
-        how = {"features": self.net.input_dim, "targets": about.targets}
+        how = {"features": self.num_features, "targets": about.targets, "missing": self.encoding.takes_missing}
         check_examples(x, y, about.num_targets or len(about.classes), what="examples", **how)
 
     def save(self, path: str | Path) -> None:
@@ -252,7 +268,7 @@ def library_and(known: Iterable[Any]) -> list[Any]:
     >>> library_and([jnp.sin])[-1] is jnp.sin
     True
     """
-    return [*NETWORKS, *TASKS.values(), Normalizer, *augment.BUILT_IN, *known]
+    return [*NETWORKS, *TASKS.values(), *encodings.KNOWN, *augment.BUILT_IN, *known]
 
 
 @contextmanager
@@ -274,7 +290,7 @@ def guarded(path: str | Path, kind: str) -> Iterator[None]:
 
 @partial(jax.jit, static_argnames="augmentations")
 def predictions(
-    net: Network, task: Task, params: Any, stats: Any, normalizer: Normalizer, x: Any, augmentations: tuple, key: Any
+    net: Network, task: Task, params: Any, stats: Any, normalizer: Encoding, x: Any, augmentations: tuple, key: Any
 ) -> Float[Array, "rows predictions"]:
     """Predictions for rows as stored, or for augmented copies of them.
 

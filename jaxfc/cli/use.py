@@ -80,7 +80,7 @@ def _examples(
 ) -> tuple[str, np.ndarray, np.ndarray, np.ndarray | None]:
     about = model.about
     if data and Path(data).suffix.lower() in KNOWN:
-        like = {"num_features": model.net.input_dim, "feature_names": about.feature_names, "classes": about.classes}
+        like = {"num_features": model.num_features, "feature_names": about.feature_names, "classes": about.classes}
         targets = {"targets": about.targets, "target_names": about.target_names}
         return data, *read_examples(Path(data), label=label, weights=weights, **like, **targets)
     if data:
@@ -97,12 +97,12 @@ def _examples(
     if (
         dataset.classes != about.classes
         or dataset.targets != about.targets
-        or dataset.num_features != model.net.input_dim
+        or dataset.num_features != model.num_features
     ):
         known = f"the {'classes' if about.targets == 'classes' else about.targets} {', '.join(about.outputs())}"
         raise ValueError(
             f"{dataset.name} has {dataset.num_features} features and {dataset.num_outputs} {dataset.targets}; this "
-            f"model takes {model.net.input_dim} features and knows {known}"
+            f"model takes {model.num_features} features and knows {known}"
         )
     return f"{dataset.name}, {split}", *dataset.split(split), dataset.weights(split)
 
@@ -138,7 +138,7 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0,
     out = file.with_suffix(".predictions.csv") if out is None else out
     _check_free(out)
     model = load_model(run_folder)
-    x = read_features(file, num_features=model.net.input_dim, feature_names=model.feature_names)
+    x = read_features(file, num_features=model.num_features, feature_names=model.feature_names)
     outputs = model.about.num_targets or len(model.classes)
     check_memory(f"a table of {len(x)} predictions", _CELL * len(x) * (outputs + 1), "predict fewer rows at a time")
     prediction = model.prediction(x, copies=tta, mesh=mesh)

@@ -7,10 +7,12 @@ Inputs stay as they came (uint8 images stay uint8, a quarter of the memory and o
 from jaxfc.data.arrays import Labels, Rows, as_device_rows, as_stored, as_targets, as_weights
 from jaxfc.data.checks import TARGETS, check_examples, check_inputs, is_soft
 from jaxfc.data.class_weights import with_class_weights
+from jaxfc.data.columns import Column, Columns, recognize
 from jaxfc.data.dataset import SPLITS, Dataset
+from jaxfc.data.encoder import Encoder, Layout, inputs_of
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.loaders import LOADERS, load
-from jaxfc.data.normalizer import Normalizer, centred, standardized
+from jaxfc.data.normalizer import Encoding, Normalizer, centred, standardized
 from jaxfc.data.plans import PLANS, Plan, check_batch, replacement_plan, shuffled_plan
 from jaxfc.data.split import held_out_rows, hold_out
 from jaxfc.data.tables import TASKS, read_examples, read_features
@@ -21,9 +23,14 @@ __all__ = [
     "SPLITS",
     "TARGETS",
     "TASKS",
+    "Column",
+    "Columns",
     "Dataset",
+    "Encoder",
+    "Encoding",
     "FileRows",
     "Labels",
+    "Layout",
     "Normalizer",
     "Plan",
     "Rows",
@@ -37,10 +44,12 @@ __all__ = [
     "check_inputs",
     "held_out_rows",
     "hold_out",
+    "inputs_of",
     "is_soft",
     "load",
     "read_examples",
     "read_features",
+    "recognize",
     "replacement_plan",
     "shuffled_plan",
     "standardized",

@@ -9,8 +9,8 @@ from jaxfc.data.file_rows import FileRows, first_place
 from jaxfc.errors import unknown_name
 
 
-def check_inputs(x: Array, *, what: str = "inputs", features: int | None = None) -> None:
-    """Raise unless `x` is finite `(rows, features)`, with at least one row.
+def check_inputs(x: Array, *, what: str = "inputs", features: int | None = None, missing: bool = False) -> None:
+    """Raise unless `x` is finite `(rows, features)`, with at least one row; where values may be `missing`, or NaN.
 
     Raises:
         ValueError: a wrong shape, no rows, or a NaN or infinite input.
@@ -26,12 +26,12 @@ def check_inputs(x: Array, *, what: str = "inputs", features: int | None = None)
         raise ValueError(f"{what}: x has shape {x.shape}: there is nothing to train on or evaluate")
     if not np.issubdtype(x.dtype, np.floating) or getattr(x, "finite", False):
         return
-    place = first_place(x, lambda block: ~np.isfinite(block))
+    place = first_place(x, np.isinf if missing else lambda block: ~np.isfinite(block))
     if place is not None:
         row, column = place
         value = np.asarray(x[row : row + 1])[0, column]
         raise ValueError(f"{what}: x[{row}, {column}] is {value}: remove or fill missing and infinite values")
-    if isinstance(x, FileRows):
+    if isinstance(x, FileRows) and not missing:
         x.finite = True  # of rows in a file it is not asked again
 
 
@@ -43,6 +43,7 @@ def check_examples(
     what: str = "data",
     features: int | None = None,
     targets: str = "classes",
+    missing: bool = False,
 ) -> None:
     """Raise unless `x` is finite `(rows, features)` and `y` holds a target of its kind for each row.
 
@@ -55,6 +56,7 @@ def check_examples(
         what: where they are from, for messages.
         features: the number of features that `x` must have.
         targets: the kind of targets: `"classes"`, `"labels"` or `"numbers"`.
+        missing: inputs may be NaN.
 
     Raises:
         ValueError: a wrong shape, no rows, a NaN or infinite input or target, a target out of range, or an
@@ -69,7 +71,7 @@ def check_examples(
     """
     if targets not in TARGETS:
         raise unknown_name("targets", targets, TARGETS)
-    check_inputs(x, what=what, features=features)
+    check_inputs(x, what=what, features=features, missing=missing)
     if y is not None:
         TARGETS[targets](x, y, num_outputs, what)
 

@@ -4,13 +4,15 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from jaxfc.data.arrays import Array, Indices, Rows, as_stored, as_targets, as_weights
 from jaxfc.data.checks import TARGETS, check_examples
+from jaxfc.data.columns import Columns
 from jaxfc.data.file_rows import FileRows, blocks
-from jaxfc.data.normalizer import Normalizer
+from jaxfc.data.normalizer import Encoding
 from jaxfc.errors import unknown_name
 
 SPLITS = ("train", "val", "test")
@@ -31,7 +33,8 @@ class Dataset:
         x_test: test inputs, or None.
         y_test: their targets, or None.
         classes: the classes' names; `classes[i]` is what label `i` stands for. `()` where targets are numbers.
-        normalizer: the map from stored to network inputs, fitted on the training rows alone.
+        normalizer: the map from stored to network inputs, a `Normalizer` or another `Encoding`, fitted on the
+            training rows alone. Where it takes missing values, inputs may be NaN.
         image_shape: `(height, width)` or `(channels, height, width)` where rows are images.
         feature_names: the columns' names where the rows come from a table.
         targets: `"classes"`: class indices in `[0, len(classes))`, `(rows,)`, stored as int32, or soft targets,
@@ -44,6 +47,7 @@ class Dataset:
         w_val: the validation examples' weights, or None.
         w_test: the test examples' weights, or None.
         fit_normalizer: fits the normalizer to other rows, for `take`; without it `take` keeps the normalizer.
+        columns: what made the inputs of a table's columns, where they are codes that an `Encoder` takes.
 
     Raises:
         ValueError: empty or non-finite inputs, shapes that do not fit one another, targets out of range or
@@ -65,7 +69,7 @@ class Dataset:
     x_test: Array | None
     y_test: np.ndarray | None
     classes: tuple[str, ...]
-    normalizer: Normalizer
+    normalizer: Encoding
     image_shape: tuple[int, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     targets: str = "classes"
@@ -73,7 +77,8 @@ class Dataset:
     w_train: np.ndarray | None = None
     w_val: np.ndarray | None = None
     w_test: np.ndarray | None = None
-    fit_normalizer: Callable[[Rows], Normalizer] | None = None
+    fit_normalizer: Callable[[Rows], Encoding] | None = None
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         if self.targets not in TARGETS:
@@ -92,7 +97,7 @@ class Dataset:
                 raise ValueError(f"{self.name}: w_test is given without x_test: give both, or neither")
             return
         what, features = f"{self.name}: {split}", None if split == "train" else self.num_features
-        check_examples(x, y, self.num_outputs, what=what, features=features, targets=self.targets)
+        check_examples(x, y, self.num_outputs, what=what, features=features, **self._kinds())
         stored = {
             "x": as_stored(x, what=f"{what}: x"),
             "y": None if y is None else as_targets(y, self.targets),
@@ -100,6 +105,9 @@ class Dataset:
         }
         for part, array in stored.items():
             object.__setattr__(self, f"{part}_{split}", array)
+
+    def _kinds(self) -> dict[str, Any]:
+        return {"targets": self.targets, "missing": self.normalizer.takes_missing}
 
     def _check_names(self) -> None:
         if self.targets == "numbers" and self.classes:
@@ -127,6 +135,11 @@ class Dataset:
     def num_features(self) -> int:
         """The number of input features, a row's length."""
         return self.x_train.shape[1]
+
+    @property
+    def num_inputs(self) -> int:
+        """The number of a network's inputs, which the normalizer makes of a row."""
+        return self.normalizer.num_inputs
 
     @property
     def num_outputs(self) -> int:
@@ -215,9 +228,13 @@ class Dataset:
 
     @cached_property
     def _digest(self) -> str:
+        import jax
+
         digest = hashlib.sha256(repr((self.targets, self.classes)).encode())
+        if self.columns is not None:
+            digest.update(repr(self.columns).encode())
         arrays = [getattr(self, f"{part}_{split}") for split in ("train", "val") for part in "xyw"]
-        for array in (*arrays, *self.normalizer):
+        for array in (*arrays, *jax.tree.leaves(self.normalizer)):
             if array is None:
                 digest.update(b"none")
                 continue

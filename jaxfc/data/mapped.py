@@ -1,10 +1,13 @@
 """Arrays that stay in their files: memory-mapped, or unpacked into a temporary file where they are compressed."""
 
+import errno
 import os
 import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,8 @@ from jaxtyping import DTypeLike
 
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.npy_header import read_header
-from jaxfc.errors import FormatError
-from jaxfc.memory import free_bytes
+from jaxfc.errors import FormatError, OutOfMemoryError
+from jaxfc.memory import free_bytes, in_units
 
 SHARE = 0.25  # of the free memory that inputs may take; while they are split, they are there more than once
 _CHUNK = 2**20
@@ -45,8 +48,21 @@ def spilled(shape: tuple[int, ...], dtype: DTypeLike, *, fortran: bool = False) 
     6.0
     """
     with tempfile.TemporaryFile(prefix="jaxfc-") as file:  # the map outlives it
-        _reserve(file, max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1))
-        return np.memmap(file, dtype, "r+", shape=shape, order="F" if fortran else "C")
+        size = max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)
+        _reserve(file, size)
+        with _room_for(f"a temporary file of {in_units(size)}"):
+            return np.memmap(file, dtype, "r+", shape=shape, order="F" if fortran else "C")
+
+
+@contextmanager
+def _room_for(what: str) -> Iterator[None]:
+    """Say what there are no addresses for: a map needs them, though no memory, and `ulimit -v` counts them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise OutOfMemoryError(f"{what} cannot be mapped into memory: raise the limit (ulimit -v)") from error
 
 
 def _reserve(file: Any, size: int) -> None:
@@ -77,6 +93,8 @@ def map_npy(path: Path) -> np.memmap:
     with path.open("rb") as file:
         try:
             return _mapped(path, file)
+        except OutOfMemoryError:
+            raise
         except _BROKEN as error:
             raise FormatError(f"{path} is not a {path.suffix} file, or is corrupted or truncated ({error})") from error
 
@@ -108,8 +126,10 @@ def map_npz(path: Path, name: str) -> np.memmap:
             return _mapped(path, file)
     except OSError as error:
         if error.filename != path:
-            error.filename = f"{path}, unpacked into {error.filename}"
+            error.filename = f"{path}, unpacked into {error.filename}" if error.filename else path
         raise
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{path}, array {name!r}: {error}") from error
     except _BROKEN as error:
         raise FormatError(f"{path}: the array {name!r} cannot be read ({error})") from error
 
@@ -148,7 +168,8 @@ def _mapped(path: Path, file: BufferedIOBase) -> np.memmap:
     shape, fortran, dtype = read_header(file, path.stat().st_size)
     if 0 in shape:
         raise ValueError(f"an array of shape {shape} is empty")
-    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+    with _room_for(f"{path}: an array of {in_units(int(np.prod(shape)) * dtype.itemsize)}"):
+        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
 def _unpacked(member: BufferedIOBase, size: int) -> np.memmap:

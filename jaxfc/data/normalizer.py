@@ -1,12 +1,39 @@
 """The affine map from stored inputs to network inputs, and two ways to fit it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Num
 
 from jaxfc.data.arrays import Rows, as_stored, blurred_column
 from jaxfc.data.file_rows import blocks
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """The contract of what turns stored rows into network inputs: a pytree, called inside the compiled step.
+
+    One whose structure is more than a `Normalizer`'s keeps it in `layout`, a named tuple: `layout.like(members)` makes
+    it of `jax.ShapeDtypeStruct`s, stacked for so many members of an ensemble, which is what a file is read into.
+
+    >>> isinstance(Normalizer(np.float32([1, 2]), np.float32(0.5)), Encoding)
+    True
+    """
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether a stored number may be NaN, which stands for a missing value."""
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers a stored row has."""
+
+    @property
+    def num_inputs(self) -> int:
+        """How many the network takes of it."""
+
+    def __call__(self, x: Any, dtype: DTypeLike = None) -> Array:
+        """Turn a batch into `(batch, num_inputs)` of `dtype`."""
 
 
 class Normalizer(NamedTuple):
@@ -22,6 +49,21 @@ class Normalizer(NamedTuple):
 
     mean: Float[Array | np.ndarray, " features"]
     scale: Float[Array | np.ndarray, ""] | Float[Array | np.ndarray, " features"]
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether NaN may stand for a missing value: it may not."""
+        return False
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers a stored row has."""
+        return self.mean.shape[-1]
+
+    @property
+    def num_inputs(self) -> int:
+        """How many the network takes of it: as many."""
+        return self.num_features
 
     def __call__(self, x: Num[Array | np.ndarray, "batch features"], dtype: DTypeLike = None) -> Array:
         """Normalize a batch, into `dtype` (by default that of `mean`)."""

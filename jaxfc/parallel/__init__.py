@@ -6,6 +6,7 @@ places, where their arrays lie.
 """
 
 from jaxfc.parallel.constrained import Constrained, Divided
+from jaxfc.parallel.divided_rows import DividedRows, divided_batches
 from jaxfc.parallel.meshes import AXES, MeshSpec, check_batch, check_use, mesh_of, spelled
 from jaxfc.parallel.placing import fetched, put, row_sharding, shapes_of, whole_sharding
 from jaxfc.parallel.populations import population_mesh
@@ -16,6 +17,7 @@ __all__ = [
     "AXES",
     "Constrained",
     "Divided",
+    "DividedRows",
     "Ends",
     "Joining",
     "MeshSpec",
@@ -24,6 +26,7 @@ __all__ = [
     "check_alike",
     "check_batch",
     "check_use",
+    "divided_batches",
     "fetched",
     "joined",
     "mesh_of",

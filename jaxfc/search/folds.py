@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from jaxfc.data import PLANS, Dataset, Normalizer
+from jaxfc.data import PLANS, Dataset, Encoding
 from jaxfc.training.measuring import DeviceData
 from jaxfc.training.prepare import device_data, rows_on_device
 from jaxfc.training.settings import RunSettings
@@ -20,7 +20,7 @@ class Fold(NamedTuple):
 
     rows: Int[np.ndarray, " rows"]
     held: Int[np.ndarray, " held"] | None
-    normalizer: Normalizer
+    normalizer: Encoding
 
     def plans(self, settings: RunSettings, *, first_epoch: int, count: int) -> np.ndarray:
         """The rows of the batches of so many epochs, `(count, iterations, batch)`."""

@@ -99,10 +99,11 @@ def compiled_ahead(
         progress = progress_like(net, task, recipe.rule, data, hyper)
     except jax.errors.ConcretizationTypeError:
         return None
+    over = spread(mesh, recipe, net, task, progress, data)
     if stream is None:
-        lowered = [spread(mesh, recipe, net, task, progress, data).lower(progress, data, plans)]
+        lowered = [over.lower(progress, data, plans)]
     else:
-        lowered = [*stream.lowered(recipe, net, task, progress, data)]
+        lowered = [*stream.over(mesh, over.shardings).lowered(over.recipe, over.net, task, progress, data)]
     _BEGUN.add(form)
     pool = ThreadPoolExecutor(1, "compiler")
     compilation = pool.submit(lambda: [each.compile() for each in lowered])

@@ -153,13 +153,13 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         if self.network == "plain":
             if self.depth_keep_ratio is not None:
                 raise ValueError(f"depth_keep_ratio={self.depth_keep_ratio} needs network='residual'")
-            return FCNet(data.num_features, self.hidden, outputs, **shared)
+            return FCNet(data.num_inputs, self.hidden, outputs, **shared)
         if self.network != "residual":
             raise unknown_name("network", self.network, ("plain", "residual"))
         if not self.hidden or len(set(self.hidden)) > 1:
             raise ValueError(f"hidden={self.hidden}: a residual network needs at least one width, and all the same")
         shared |= {"expansion": self.expansion, "depth_keep_ratio": self.depth_keep_ratio}
-        return ResidualNet(data.num_features, self.hidden[0], len(self.hidden), outputs, **shared)
+        return ResidualNet(data.num_inputs, self.hidden[0], len(self.hidden), outputs, **shared)
 
     def optimizer(self, num_rows: int) -> tuple[UpdateRule, dict[str, Any]]:
         """The update rule for a number of training rows, and the hyper-parameters for its `init`.

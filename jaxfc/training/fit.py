@@ -158,6 +158,8 @@ def carry_out(
     state = _drawn(prepared) if run is None else None
     over = _spread(prepared, state)
     where = over.shardings
+    if prepared.stream is not None:
+        prepared = prepared._replace(stream=prepared.stream.over(prepared.mesh, where))
     on_device = placed(prepared.rows, settings, where and where.data)
     if run is None:
         run = _start(prepared, over, state, on_device)
@@ -244,7 +246,9 @@ def _advance(prepared: Prepared, over: Spread, run: Training, data: DeviceData) 
     plans += plans[-1:] * (group - count)  # one shape, and so one program, for all of a run
     patience = NEVER if settings.patience is None else min(settings.patience, NEVER)
     numbers = map(np.int32, (first, count, patience))
-    rows_of_batches = np.stack(plans) if where is None else put(np.stack(plans), where.plans)
+    rows_of_batches = np.stack(plans)
+    if where is not None and stream is None:
+        rows_of_batches = put(rows_of_batches, where.plans)
     arguments = over.recipe, over.net, over.task, run.progress, data, rows_of_batches
     progress, losses, measures = train(*arguments, *numbers)
     losses, measures, failed_at, steps = jax.device_get((losses, measures, progress.failed_at, progress.state.step))

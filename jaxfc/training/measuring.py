@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Key, Num
 
-from jaxfc.data import Normalizer
+from jaxfc.data import Encoding
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params
 from jaxfc.objective import outputs_of
@@ -22,12 +22,13 @@ class DeviceData(NamedTuple):
     `key` is that of augmentations; weights are None where examples have none.
 
     >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> from jaxfc.data import Normalizer
     >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, None, x, y, None, None, jax.random.key(0))
     >>> data.x_val.shape
     (2, 2)
     """
 
-    normalizer: Normalizer
+    normalizer: Encoding
     x: Num[Array, "rows features"]
     y: Num[Array, "rows *outputs"]
     weights: Float[Array, " rows"] | None
@@ -82,6 +83,7 @@ def measure(net: Network, task: Task, state: TrainState, data: DeviceData, val: 
     >>> from jaxfc.training.step import init_state
     >>> from jaxfc.tasks import Classification
     >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> from jaxfc.data import Normalizer
     >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, None, x, y, None, None, jax.random.key(0))
     >>> net = FCNet(2, (), 2, weight_scale=0.0)
     >>> print(measure(net, Classification(), init_state(net, sgd, jax.random.key(0)), data).val)

@@ -22,7 +22,7 @@ from jaxfc.networks.contract import cost
 from jaxfc.optim import UpdateRule, extended
 from jaxfc.optim import rule as rule_named
 from jaxfc.optim.contract import check_is_rule
-from jaxfc.parallel import MeshSpec, mesh_of, put, spelled
+from jaxfc.parallel import MeshSpec, mesh_of, put
 from jaxfc.tasks import Task, check_task, task_for
 from jaxfc.training.ahead import compiled_ahead, progress_like
 from jaxfc.training.identity import check_same, identity
@@ -129,11 +129,6 @@ def prepare(
     check_arguments(net, task, data, settings, train_sample, here=ahead)
     mesh = mesh_of(mesh)
     check_mesh(mesh, net, settings.batch_size, settings.accumulate)
-    if mesh.size > 1 and streams(data, stream):
-        raise ValueError(
-            f"mesh {spelled(mesh)}: rows that stay on the host are sent to one device: leave the mesh out, or have "
-            "them in memory (stream=False)"
-        )
     data = weighted(data, class_weight)
     check_is_rule(rule)
     rule, hyper = settings.averaged(rule, hyper or {})
@@ -205,8 +200,9 @@ def check_arguments(
         raise TypeError(f"{type(net).__name__} is no network: decorate its class with jaxfc.network")
     (check_network_needs if here else check_depth)(net)
     check_network(net)
-    if net.input_dim != data.num_features:
-        raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}")
+    if net.input_dim != data.num_inputs:
+        made = "" if data.num_inputs == data.num_features else f", encoded as {data.num_inputs} inputs (num_inputs)"
+        raise ValueError(f"the network takes {net.input_dim} features and {data.name!r} has {data.num_features}{made}")
     needed = task.num_outputs(data)
     if net.output_dim != needed:
         raise ValueError(

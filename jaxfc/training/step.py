@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Integer, Key, Num
 
 from jaxfc import objective
-from jaxfc.data import Normalizer
+from jaxfc.data import Encoding
 from jaxfc.layers.common import wide_type, wider
 from jaxfc.networks import Network
 from jaxfc.networks.contract import Params, Stats, dtype
@@ -74,7 +74,7 @@ def take_step(
     state: TrainState,
     x: Num[Array | np.ndarray, "batch features"],
     y: Any,
-    normalizer: Normalizer | None = None,
+    normalizer: Encoding | None = None,
     weights: Float[Array | np.ndarray, " batch"] | None = None,
     task: Task = Classification(),  # noqa: B008 (it is immutable)
     accumulate: int = 1,

@@ -3,28 +3,31 @@
 A window is the batches of some iterations, in the order of the plan. To the program it is data like any other, with
 a plan that goes through its rows in turn; so each step is the one that it is where all rows are on the device,
 to the last bit. Between windows only the training's state is kept.
+
+Over a mesh, each device along `data` is sent its part of each batch; a process reads the rows of its own devices.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from jaxfc.data import Dataset, Normalizer
+from jaxfc.data import Dataset, Encoding
 from jaxfc.data.file_rows import FileRows
 from jaxfc.layers.common import wider
 from jaxfc.memory import free_bytes, in_units
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS, outputs_of
-from jaxfc.parallel import shapes_of
+from jaxfc.parallel import DividedRows, Shardings, divided_batches, put, row_sharding, shapes_of
 from jaxfc.tasks import Task
 from jaxfc.training.measuring import DeviceData, Measures, kept_params, measure
 from jaxfc.training.program import Progress, Recipe, begin, begin_measured, end_epoch, take_steps
@@ -71,24 +74,6 @@ def window_length(iterations: int, batch_bytes: int) -> int:
     return next(fit, None) or next(fit_in_two, iterations)
 
 
-@partial(jax.jit, static_argnames="recipe", donate_argnames="state")
-def train_window(
-    recipe: Recipe, net: Network, task: Task, state: TrainState, data: DeviceData, plan: Any, done: Any
-) -> tuple[TrainState, Float[Array, " iterations"]]:
-    """Train on a window; see `jaxfc.training.program.take_steps`.
-
-    >>> from jaxfc import Classification, FCNet, init_state
-    >>> from jaxfc.optim import sgd
-    >>> x, y = jnp.eye(2), jnp.array([0, 1])
-    >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, None, x, y, None, None, jax.random.key(0))
-    >>> net, plan = FCNet(2, (), 2), np.array([[0, 1]] * 3)
-    >>> train_window(Recipe(sgd), net, Classification(), init_state(net, sgd, data.key), data, plan, 0)[1].shape
-    (3,)
-    """
-    return take_steps(recipe, net, task, state, data, plan, done)
-
-
-@partial(jax.jit, donate_argnames="progress")
 def finish_epoch(
     net: Network, task: Task, progress: Progress, losses: Any, data: DeviceData, number: Any, val: tuple = ()
 ) -> tuple[Progress, Float[Array, "1 iterations"], Measures]:
@@ -106,6 +91,7 @@ def finish_epoch(
     >>> from jaxfc import Classification, FCNet, init_state
     >>> from jaxfc.optim import sgd
     >>> x, y = jnp.eye(2), jnp.array([0, 1])
+    >>> from jaxfc.data import Normalizer
     >>> data = DeviceData(Normalizer(jnp.zeros(2), jnp.ones(())), x, y, None, x, y, None, None, jax.random.key(0))
     >>> net = FCNet(2, (), 2)
     >>> run = begin(init_state(net, sgd, jax.random.key(0)))
@@ -118,13 +104,26 @@ def finish_epoch(
     return after, losses[None], jax.tree.map(lambda each: each[None], measured)
 
 
+@cache
+def _programs(structure: Any, leaves: tuple, numbers: Any) -> tuple[Callable, Callable]:
+    """`take_steps` and `finish_epoch`, compiled. Over a mesh, what they return comes back to where it was."""
+    window, epoch = {}, {}
+    if structure is not None:
+        progress = structure.unflatten(leaves)
+        window, epoch = {"out_shardings": (progress.state, numbers)}, {"out_shardings": (progress, numbers, numbers)}
+    return (
+        jax.jit(take_steps, static_argnames=("recipe", "population"), donate_argnames="states", **window),
+        jax.jit(finish_epoch, donate_argnames="progress", **epoch),
+    )
+
+
 @jax.jit
 def _begin(net: Network, task: Task, state: TrainState, data: DeviceData, val: tuple) -> tuple[Progress, Measures]:
     return begin(state), measure(net, task, state, data, _joined(val, data))
 
 
 @jax.jit
-def _outputs(net: Network, state: TrainState, normalizer: Normalizer, x: Any) -> tuple[Array, ...]:
+def _outputs(net: Network, state: TrainState, normalizer: Encoding, x: Any) -> tuple[Array, ...]:
     return tuple(outputs_of(net, params, state.stats, normalizer, x) for params in kept_params(state))
 
 
@@ -144,6 +143,8 @@ class Stream:
         x_val: the validation rows' inputs where they stay on the host too, else None.
         batch_size: rows in a batch.
         iterations: batches in an epoch.
+        mesh: the devices that each batch is divided among; None for one.
+        where: where a training's arrays lie on them.
 
     >>> x, y = np.ones((100, 4), np.float32), np.zeros(100, np.int32)
     >>> stream = Stream(x, y, None, None, batch_size=10, iterations=10)
@@ -157,6 +158,8 @@ class Stream:
     x_val: Any
     batch_size: int
     iterations: int
+    mesh: Mesh | None = None
+    where: Shardings | None = None
 
     @classmethod
     def of(cls, rows: DeviceData, batch_size: int) -> tuple["Stream", DeviceData]:
@@ -181,6 +184,15 @@ class Stream:
         iterations = len(rows.x) // batch_size
         stream = cls(rows.x, rows.y, rows.weights, rows.x_val if much else None, batch_size, iterations)
         return stream, measured if much else measured._replace(x_val=np.asarray(rows.x_val))
+
+    def over(self, mesh: Mesh, where: Shardings | None) -> "Stream":
+        """The same, sent to the devices of a mesh; see `jaxfc.training.spread`.
+
+        >>> from jaxfc.parallel import mesh_of
+        >>> Stream(np.ones((4, 2)), np.ones(4), None, None, 2, 2).over(mesh_of(), None).mesh is None
+        True
+        """
+        return self if where is None else replace(self, mesh=mesh, where=where)
 
     def beside(self, rows: DeviceData) -> DeviceData:
         """What goes to the device, of what is measured on."""
@@ -229,45 +241,65 @@ class Stream:
         Early stopping is the caller's to see to, who is asked after each epoch.
         """
         (plan,) = plans
+        train, finish = self._compiled
         state, losses = progress.state, []
         done = (int(first_epoch) - 1) * len(plan)
         starts = range(0, len(plan), self.window)
-        for window in ahead(partial(self._window, plan, data), starts):
-            in_turn = np.arange(len(window.x), dtype=np.int32).reshape(-1, self.batch_size)
-            state, loss = train_window(recipe, net, task, state, window, in_turn, np.int32(done))
+        for window, in_turn in ahead(partial(self._window, plan, data), starts):
+            state, loss = train(recipe, net, task, state, window, in_turn, np.int32(done))
             losses.append(jax.block_until_ready(loss))  # no more than two windows are on the device
             done += len(in_turn)
             del window  # nor kept while another one is made
         progress = progress._replace(state=state)
-        return finish_epoch(
-            net, task, progress, tuple(losses), data, np.int32(first_epoch), self._outputs(net, state, data)
-        )
+        return finish(net, task, progress, tuple(losses), data, np.int32(first_epoch), self._outputs(net, state, data))
+
+    @property
+    def _compiled(self) -> tuple[Callable, Callable]:
+        if self.where is None:
+            return _programs(None, (), None)
+        leaves, structure = jax.tree.flatten(self.where.progress)
+        return _programs(structure, tuple(leaves), self.where.numbers)
 
     def lowered(
         self, recipe: Recipe, net: Network, task: Task, progress: Progress, data: DeviceData
     ) -> Iterator[jax.stages.Lowered]:
         """The programs of an epoch, from the shapes of a training and of data, to be compiled."""
-        state, number = progress.state, np.int32(1)
+        train, finish = self._compiled
+        where, number = self.where, np.int32(1)
+        progress = shapes_of(progress, where and where.progress)
         lengths = [min(self.window, self.iterations - start) for start in range(0, self.iterations, self.window)]
         for length in dict.fromkeys(lengths):
-            x, y, weights = (
-                None if each is None else jax.ShapeDtypeStruct((length * self.batch_size, *each.shape[1:]), each.dtype)
-                for each in (self.x, self.y, self.weights)
-            )
-            window = DeviceData(data.normalizer, x, y, weights, None, None, None, None, data.key)
-            plan = jax.ShapeDtypeStruct((length, self.batch_size), np.int32)
-            yield train_window.lower(recipe, net, task, state, shapes_of(window), plan, number)
-        loss = wider(dtype(net))
-        losses = tuple(jax.ShapeDtypeStruct((length,), loss) for length in lengths)
+            x, y, weights = (self._rows_like(length, each) for each in (self.x, self.y, self.weights))
+            window = DeviceData(shapes_of(data.normalizer), x, y, weights, None, None, None, None, data.key)
+            at = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(None, "data"))
+            plan = shapes_of(jax.ShapeDtypeStruct((length, self.batch_size), np.int32), at)
+            yield train.lower(recipe, net, task, progress.state, window, plan, number)
+        loss = shapes_of(jax.ShapeDtypeStruct((1,), wider(dtype(net))), where and where.numbers)
+        losses = tuple(jax.ShapeDtypeStruct((length,), loss.dtype, sharding=loss.sharding) for length in lengths)
         if self.x_val is None:
-            yield finish_epoch.lower(net, task, progress, losses, shapes_of(data), number, ())
+            yield finish.lower(net, task, progress, losses, shapes_of(data, where and where.data), number, ())
 
-    def _window(self, plan: np.ndarray, data: DeviceData, start: int) -> DeviceData:
-        """A window's rows on the device, from an iteration on."""
-        rows = plan[start : start + self.window].ravel()
-        weights = None if self.weights is None else self.weights[rows]
-        x, y, weights = _on_device((np.asarray(self.x[rows]), self.y[rows], weights), data)
-        return DeviceData(data.normalizer, x, y, weights, None, None, None, None, data.key)
+    def _rows_like(self, length: int, array: Any) -> Any:
+        """The shape of a window's rows, of so many iterations."""
+        if array is None:
+            return None
+        shape = jax.ShapeDtypeStruct((length * self.batch_size, *array.shape[1:]), array.dtype)
+        return shape if self.mesh is None else DividedRows(shapes_of(shape, row_sharding(self.mesh)), self.mesh)
+
+    def _window(self, plan: np.ndarray, data: DeviceData, start: int) -> tuple[DeviceData, Any]:
+        """A window's rows on the device, from an iteration on, and the plan that goes through them in turn."""
+        batches = plan[start : start + self.window]
+
+        def take(rows: np.ndarray) -> tuple:
+            return np.asarray(self.x[rows]), self.y[rows], None if self.weights is None else self.weights[rows]
+
+        if self.mesh is None:
+            in_turn = np.arange(batches.size, dtype=np.int32).reshape(batches.shape)
+            arrays = self._on_device(take(batches.ravel()), data)
+        else:
+            arrays, in_turn = divided_batches(take, batches, self.mesh)
+        window = DeviceData(data.normalizer, *jax.block_until_ready(arrays), None, None, None, None, data.key)
+        return window, in_turn
 
     def _outputs(self, net: Network, state: TrainState, data: DeviceData) -> tuple:
         """The outputs for validation rows that stay on the host, chunk by chunk."""
@@ -278,10 +310,15 @@ class Stream:
 
         def chunk(start: int) -> Array:
             x = np.asarray(self.x_val[start : start + size])
-            return _on_device(np.pad(x, ((0, size - len(x)), (0, 0))), data)
+            return self._on_device(np.pad(x, ((0, size - len(x)), (0, 0))), data)
 
         chunks = ahead(chunk, range(0, len(self.x_val), size))
         return tuple(jax.block_until_ready(_outputs(net, state, data.normalizer, x)) for x in chunks)
+
+    def _on_device(self, arrays: Any, data: DeviceData) -> Any:
+        """Arrays where the data are, whole."""
+        like = data.y_val
+        return jax.block_until_ready(put(arrays, like.sharding if like.committed else None))
 
 
 def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
@@ -304,9 +341,3 @@ def ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _on_device(arrays: Any, data: DeviceData) -> Any:
-    """Arrays where the data are."""
-    like = data.y_val
-    return jax.block_until_ready(jax.device_put(arrays, like.sharding if like.committed else None))
