@@ -12,7 +12,7 @@ ROOT = Path(jaxfc.__file__).parent
 ORDER = (
     "errors", "memory", "layers", "metrics", "optim", "description", "data", "networks", "tasks", "objective",
     "parallel",
-    "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "planning", "cli",
+    "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "planning", "sklearn", "cli",
 )  # fmt: skip
 
 

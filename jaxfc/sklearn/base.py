@@ -1,0 +1,176 @@
+"""What all estimators share: reading rows, training by `jaxfc.training`, and predicting."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from jaxfc.data import as_device_rows, standardized
+from jaxfc.data.dataset import Dataset
+from jaxfc.errors import check_number
+from jaxfc.objective import ROWS
+from jaxfc.sklearn.callbacks import CallbackSupportMixin, with_callbacks
+from jaxfc.sklearn.rows import Rows, dataset, joined, parted
+from jaxfc.training.config import TrainConfig
+from jaxfc.training.recipes import table_defaults
+
+FLOATS = (np.float32, np.float64)
+FEW_PREDICTED = 256  # rows that are predicted by a program of this length; others by one of `ROWS`
+
+
+class Table(CallbackSupportMixin, BaseEstimator):
+    """An estimator on the rows of a table.
+
+    What it is for (classes or numbers) and how it trains (one network or a population) are its subclasses':
+
+    - `_targets(y, weights, learn)` makes of checked targets what a data set has, and sets what is to be learned of
+      them; `_kind` then says which targets they are, as in `jaxfc.Dataset`, and `_names()` names classes.
+    - `_problem` is the task, as in `jaxfc.TrainConfig`, and `_settings()` has what else of it the parameters say.
+    - `_train(data, config, how)` trains, and sets `model_`.
+    """
+
+    _problem: str
+    _numeric = False
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags: what scikit-learn may expect."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> "Table":
+        """Train.
+
+        Args:
+            X: the rows: an array or a frame of numbers.
+            y: their targets.
+            sample_weight: the rows' weights; a weight of 2 is the row given twice, one of 0 the row left out.
+            X_val: rows to validate on, in place of some that are held out.
+            y_val: their targets.
+            sample_weight_val: their weights.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: rows, targets or weights that there is nothing to learn from, or a parameter out of range; the
+                message names it.
+        """
+        rows = self._read(X, y, sample_weight, first=True)
+        val = self._validation(X_val, y_val, sample_weight_val)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rows, val = self._held_out(joined(self._weighed(rows)), val, seed)
+        if (rows.x == rows.x[0]).all():
+            raise ValueError("X: every column is the same in all rows: there is nothing to learn from")
+        data = self._data(rows, val)
+        self._train(data, self._config(data, seed), val is not None, {"X": X, "y": y})
+        return self
+
+    # Of rows, before a training
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, *, first: bool, learn: bool | None = None) -> Rows:
+        """Checked rows; the first ones say what columns there are, and by default what targets."""
+        X, y = validate_data(
+            self, X, y, reset=first, dtype=FLOATS, multi_output=True, y_numeric=self._numeric,
+            ensure_min_samples=2 if first else 1,
+        )  # fmt: skip
+        y = y.toarray() if hasattr(y, "toarray") else y
+        weights = _weights(sample_weight, len(X))
+        y = self._targets(y, weights, first if learn is None else learn)
+        names = tuple(getattr(self, "feature_names_in_", ())) or None
+        return Rows(as_device_rows(X, what="X", names=names, wide=False, learned=first and len(X) > 1), y, weights)
+
+    def _validation(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
+        if X is None and y is None and sample_weight is None:
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val: give both, or neither")
+        return self._read(X, y, sample_weight, first=False)
+
+    def _weighed(self, rows: Rows) -> Rows:
+        """Rows with whatever else weighs them."""
+        return rows
+
+    def _held_out(self, rows: Rows, val: Rows | None, seed: int) -> tuple[Rows, Rows | None]:
+        """Rows to train on, and rows to validate on, if there are any."""
+        if val is None and self._needs_validation():
+            check_number("validation_fraction", self.validation_fraction, low=0, high=1, exclude="high")
+            return parted(rows, self.validation_fraction, seed, stratify=self._kind == "classes")
+        return rows, val
+
+    def _needs_validation(self) -> bool:
+        raise NotImplementedError
+
+    def _data(self, rows: Rows, val: Rows | None) -> Dataset:
+        names = getattr(self, "feature_names_in_", None)
+        how = standardized(rows.x, per_feature=True), self._kind, self._names()
+        return dataset(rows, val, *how, None if names is None else tuple(map(str, names)))
+
+    # Training
+
+    def _config(self, data: Dataset, seed: int) -> TrainConfig:
+        """The whole configuration: the parameters given, and for the others what suits the table."""
+        given = {name: value for name, value in self._settings().items() if value is not None}
+        if "hidden" in given:
+            given["hidden"] = tuple(np.atleast_1d(given["hidden"]).tolist())
+        size = len(data.x_train)
+        suits = table_defaults(size, data.num_features, self._problem)
+        values = suits | given | {"task": self._problem, "sampling": "continuous", "seed": seed}
+        batch_size = values["batch_size"]
+        values["batch_size"] = min(batch_size, size) if isinstance(batch_size, int) else batch_size
+        return TrainConfig(**values)
+
+    def _settings(self) -> dict[str, Any]:
+        """The parameters by the names of `jaxfc.TrainConfig`; None for what suits the table."""
+        names = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "weight_decay", "dropout_keep_ratio")
+        return {name: plain(getattr(self, name)) for name in names if hasattr(self, name)}
+
+    def _train(self, data: Dataset, config: TrainConfig, validated: bool, told: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    # Afterwards
+
+    def _prediction(self, X: Any) -> np.ndarray:
+        """The task's predictions for rows, by a program of one of two lengths."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=FLOATS)
+        length = FEW_PREDICTED if len(X) <= FEW_PREDICTED else -(-len(X) // ROWS) * ROWS
+        padded = np.pad(X, ((0, length - len(X)), (0, 0)))
+        return self.model_.prediction(padded)[: len(X)].astype(np.float64)
+
+
+def _weights(sample_weight: Any, num_rows: int) -> np.ndarray:
+    """Weights as checked numbers; 1 for each row by default."""
+    if sample_weight is None:
+        return np.ones(num_rows)
+    w = np.asarray(sample_weight, np.float64)
+    w = np.full(num_rows, w) if w.ndim == 0 else w
+    if w.shape != (num_rows,):
+        raise ValueError(f"sample_weight has shape {w.shape}: it must be ({num_rows},), a weight for each row")
+    wrong = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
+    if len(wrong):
+        raise ValueError(f"sample_weight[{wrong[0]}] is {w[wrong[0]]}: weights must be finite and at least 0")
+    if not w.any():
+        raise ValueError("sample_weight: all weights are zero: give at least one row a weight above 0")
+    return w
+
+
+def plain(value: Any) -> Any:
+    """NumPy's numbers, which grids of parameters hold, as Python's.
+
+    >>> plain(np.int64(3))
+    3
+    """
+    return value.item() if isinstance(value, np.generic) else value
