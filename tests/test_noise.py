@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxfc.training import noise
+from jaxfc.data import Dataset, Normalizer
+from jaxfc.training import noise, recipes
 
 
 @pytest.mark.parametrize("shape", [(30, 4), (12, 40)])
@@ -33,8 +34,10 @@ def test_rows_of_no_weight_and_columns_that_never_vary_do_not_matter():
     y = x @ np.array([[1.0], [2.0], [0.0]]) + rng.normal(size=(50, 1))
     found = noise.unexplained(x, y)
     assert 0.05 < found < 0.5
-    padded = np.concatenate([x, np.full((20, 3), 9.0)]), np.concatenate([y, np.full((20, 1), -50.0)])
-    assert noise.unexplained(*padded, np.repeat([1.0, 0.0], [50, 20])) == pytest.approx(found)
+    padded = [np.concatenate([each, np.full((20, each.shape[1]), 9.0)]).astype(np.float32) for each in (x, y)]
+    same, weights = Normalizer(np.zeros(3, np.float32), np.float32(1)), np.repeat([1.0, 0.0], [50, 20])
+    data = Dataset("d", *padded, *padded, None, None, (), same, targets="numbers", w_train=weights)
+    assert recipes.noise_of(data) == pytest.approx(found, rel=1e-4)
     assert noise.unexplained(np.column_stack([x, np.ones(50)]), y) == pytest.approx(found)
 
 

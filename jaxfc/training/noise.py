@@ -1,17 +1,12 @@
 r"""How noisy a target is, from its rows alone, in a moment: the error that a linear model makes on rows left out."""
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Num
 
-MOST_ROWS = 1000
 STRENGTHS = 10.0 ** np.arange(-2, 4)
 
 
-def unexplained(
-    x: Num[np.ndarray, "rows features"],
-    y: Num[np.ndarray, "rows outputs"],
-    weights: Float[np.ndarray, " rows"] | None = None,
-) -> float:
+def unexplained(x: Num[np.ndarray, "rows features"], y: Num[np.ndarray, "rows outputs"]) -> float:
     r"""The part of targets' variance that ridge regression leaves unexplained in rows that it has not seen.
 
     Ridge regression of strength $\lambda$ predicts $\hat y = H y$ with $H = X (X^\top X + \lambda I)^{-1} X^\top$, of
@@ -19,9 +14,8 @@ def unexplained(
     So one decomposition of $X^\top X$ has the error on every row left out, for every strength; the least counts.
 
     Args:
-        x: inputs, as a network would have them; of many rows, some 1000 are looked at.
+        x: inputs, as a network would have them.
         y: targets; of classes, 0 or 1 for each.
-        weights: rows of weight 0 are left out. What else rows weigh does not matter.
 
     Returns:
         From 0, where a linear model says all, to 1, where it says nothing.
@@ -30,9 +24,7 @@ def unexplained(
     >>> unexplained(x, x[:, :1]) < 0.001, unexplained(x, np.random.default_rng(1).normal(size=(200, 1))) > 0.9
     (True, True)
     """
-    rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights > 0)
-    rows = rows[:: max(len(rows) // MOST_ROWS, 1)][:MOST_ROWS]
-    x, y = (np.asarray(each[rows], np.float64) for each in (x, y))
+    x, y = (np.asarray(each, np.float64) for each in (x, y))
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     variance = np.square(y).sum()
     if not (variance > 0 and x.any()):
@@ -40,7 +32,7 @@ def unexplained(
     left, strength = _left_singular(x)
     parts, leverages = left.T @ y, np.square(left)
     # What no strength explains, and the part of each row's 1 - H that does not depend on it: the mean saw the row, too.
-    beyond, free = y - left @ parts, np.maximum(1 - 1 / len(rows) - leverages.sum(axis=1), 0)
+    beyond, free = y - left @ parts, np.maximum(1 - 1 / len(x) - leverages.sum(axis=1), 0)
     least = 1.0
     for ridge in STRENGTHS:
         lost = ridge / (strength + ridge)
