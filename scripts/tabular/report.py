@@ -133,14 +133,14 @@ def draw(path: Path, report: Mapping[str, Any]) -> None:
     left.errorbar(mean, range(len(models)), xerr=half, fmt="none", ecolor="0.7", capsize=3)
     left.scatter(mean, range(len(models)), c=colours, zorder=3)
     left.set_yticks(range(len(models)), models)
-    left.set_xlabel(f"mean rank on {len(report['tables'])} tables; bars that do not overlap differ (Nemenyi, 5%)")
+    left.set_xlabel(f"mean rank on {len(report['tables'])} tables; bars: critical difference")
     left.set_xlim(left=0.5)
     seconds = [report["seconds"][model]["fit_cpu_s"] for model in models]
     right.scatter(seconds, mean, c=colours)
     for model, x, y in zip(models, seconds, mean, strict=True):
         right.annotate(model, (x, y), textcoords="offset points", xytext=(5, 3), fontsize=8)
     right.set_xscale("log")
-    right.margins(x=0.25)
-    right.set_xlabel("seconds of the processor to fit, summed over tables")
+    right.margins(x=0.35, y=0.1)
+    right.set_xlabel("seconds of the processor to fit all")
     right.set_ylabel("mean rank")
     figure.savefig(path, dpi=120)
