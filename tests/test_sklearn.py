@@ -113,6 +113,45 @@ def test_frames_have_names_and_must_keep_them(cancer, library):
         net.predict(frame[list(reversed(frame.columns))])
 
 
+def a_frame(library, rows=200):
+    """A table with text, categories, dates and missing values, and classes that depend on all of them."""
+    rng = np.random.default_rng(0)
+    size, colour, day = rng.normal(size=rows), rng.choice(["red", "green", "blue"], rows), rng.integers(0, 365, rows)
+    y = (size + (colour == "red") + np.cos(day / 365 * 2 * np.pi) > 0.4).astype(int)
+    given = {
+        "size": [None if i % 17 == 3 else value for i, value in enumerate(size.tolist())],
+        "colour": colour.tolist(),
+        "day": (np.datetime64("2024-01-01", "ms") + day.astype("timedelta64[D]")).tolist(),
+        "same": ["x"] * rows,
+    }
+    return library.DataFrame(given), y
+
+
+@pytest.mark.filterwarnings("ignore:left out the column 'same'")
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_go_in_as_they_are(library):
+    lib = pytest.importorskip(library)
+    frame, y = a_frame(lib)
+    net = FCClassifier(**SMALL).fit(frame, y)
+    assert net.score(frame, y) > 0.85
+    again = pickle.loads(pickle.dumps(net))
+    unseen, _ = a_frame(lib, 3)
+    unseen = unseen.assign(colour="pink") if library == "pandas" else unseen.with_columns(colour=lib.lit("pink"))
+    np.testing.assert_array_equal(net.predict_proba(unseen), again.predict_proba(unseen))
+    without = FCClassifier(**SMALL, columns={"day": "skip"}).fit(frame, y)
+    assert [column.name for column in without.model_.about.columns.columns] == ["size", "colour"]
+
+
+def test_arrays_may_lack_values_and_name_their_categories():
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.normal(size=200), rng.integers(0, 6, 200)], axis=1)
+    y = (X[:, 0] > 0) ^ (X[:, 1] % 2 == 1)
+    X[::7, 0] = np.nan
+    net = FCClassifier(**SMALL, columns={1: "category"}).fit(X, y)
+    assert [column.kind for column in net.model_.about.columns.columns] == ["number", "category"]
+    assert net.score(X, y) > 0.85
+
+
 def test_a_pickle_holds_no_rows_and_predicts_alike(cancer, trained, tmp_path):
     X, _ = cancer
     text = pickle.dumps(trained)
@@ -164,7 +203,7 @@ def test_a_warm_start_goes_on(cancer, trained):
     net = pickle.loads(pickle.dumps(trained)).set_params(warm_start=True)
     before = net.loss_curve_[0]
     net.fit(X, y)
-    assert net.loss_curve_[0] < before / 1.5
+    assert net.loss_curve_[0] < before - 0.05
     with pytest.raises(ValueError, match="make another network than the one trained before"):
         net.set_params(hidden=(17,)).fit(X, y)
 
@@ -230,7 +269,7 @@ ONES = np.ones((9, 2))
         (np.eye(9), np.zeros(9), {}, "y has one class only, 0.0: a classifier needs at least 2 classes"),
         (np.eye(9), np.arange(9) % 2, {"sample_weight": np.arange(9) % 2}, "y has one class only"),
         (np.eye(9)[:1], [1], {}, "1 sample"),
-        (ONES, np.arange(9) % 2, {}, "every column is the same in all rows"),
+        (ONES, np.arange(9) % 2, {}, "no column is left to learn from"),
         (np.where(np.eye(9), np.inf, 0), np.arange(9) % 2, {}, "X contains infinity"),
         (np.eye(9), np.arange(9) % 2, {"sample_weight": -np.ones(9)}, r"sample_weight\[0\] is -1"),
         (np.eye(9), np.arange(9) % 2, {"sample_weight": np.ones(8)}, r"sample_weight has shape \(8,\)"),

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from jaxfc.data import as_device_rows, standardized
+from jaxfc.data import Encoder
 from jaxfc.data.dataset import Dataset
 from jaxfc.errors import check_number
 from jaxfc.objective import ROWS
 from jaxfc.sklearn.callbacks import CallbackSupportMixin, with_callbacks
+from jaxfc.sklearn.columns import columns_of, is_plain
 from jaxfc.sklearn.rows import Rows, dataset, joined, parted
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.recipes import noise_of, table_defaults
@@ -38,6 +39,7 @@ class Table(CallbackSupportMixin, BaseEstimator):
         """Tags: what scikit-learn may expect."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags.allow_nan = tags.input_tags.categorical = True
         return tags
 
     @with_callbacks
@@ -54,7 +56,7 @@ class Table(CallbackSupportMixin, BaseEstimator):
         """Train.
 
         Args:
-            X: the rows: an array or a frame of numbers.
+            X: the rows: an array of numbers, or a frame of columns as they are (see `columns`); values may be missing.
             y: their targets.
             sample_weight: the rows' weights; a weight of 2 is the row given twice, one of 0 the row left out.
             X_val: rows to validate on, in place of some that are held out.
@@ -72,8 +74,6 @@ class Table(CallbackSupportMixin, BaseEstimator):
         val = self._validation(X_val, y_val, sample_weight_val)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows, val = self._held_out(joined(self._weighed(rows)), val, seed)
-        if (rows.x == rows.x[0]).all():
-            raise ValueError("X: every column is the same in all rows: there is nothing to learn from")
         data = self._data(rows, val)
         self._train(data, self._config(data, seed), val is not None, {"X": X, "y": y})
         return self
@@ -82,15 +82,28 @@ class Table(CallbackSupportMixin, BaseEstimator):
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, first: bool, learn: bool | None = None) -> Rows:
         """Checked rows; the first ones say what columns there are, and by default what targets."""
-        X, y = validate_data(
-            self, X, y, reset=first, dtype=FLOATS, multi_output=True, y_numeric=self._numeric,
-            ensure_min_samples=2 if first else 1,
-        )  # fmt: skip
+        y = validate_data(self, y=y, multi_output=True, y_numeric=self._numeric)
+        codes = self._codes(X, first)
         y = y.toarray() if hasattr(y, "toarray") else y
-        weights = _weights(sample_weight, len(X))
-        y = self._targets(y, weights, first if learn is None else learn)
-        names = tuple(getattr(self, "feature_names_in_", ())) or None
-        return Rows(as_device_rows(X, what="X", names=names, wide=False, learned=first and len(X) > 1), y, weights)
+        check_consistent_length(codes, y)
+        weights = _weights(sample_weight, len(codes))
+        return Rows(codes, self._targets(y, weights, first if learn is None else learn), weights)
+
+    def _codes(self, X: Any, first: bool) -> np.ndarray:
+        """The numbers that stand for rows; the first ones say what columns there are."""
+        if first:
+            self._plain = is_plain(X)
+        if self._plain:
+            how = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "ensure_min_samples": 2 if first else 1}
+            X = validate_data(self, X, reset=first, **how)
+        else:
+            validate_data(self, X, skip_check_array=True, reset=first)
+            if first and len(X) < 2:
+                raise ValueError("X has 1 sample, n_samples=1: at least 2 rows are needed")
+        if first:
+            names = getattr(self, "feature_names_in_", None) if self._plain else None
+            self._columns = columns_of(X, names, self.columns)
+        return self._columns.codes(X)
 
     def _validation(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
         if X is None and y is None and sample_weight is None:
@@ -113,10 +126,8 @@ class Table(CallbackSupportMixin, BaseEstimator):
     def _needs_validation(self) -> bool:
         raise NotImplementedError
 
-    def _data(self, rows: Rows, val: Rows | None) -> Dataset:
-        names = getattr(self, "feature_names_in_", None)
-        how = standardized(rows.x, per_feature=True), self._kind, self._names()
-        return dataset(rows, val, *how, None if names is None else tuple(map(str, names)))
+    def _data(self, rows: Rows, val: Rows | None, encoder: Encoder | None = None) -> Dataset:
+        return dataset(rows, val, self._columns, encoder, self._kind, self._names())
 
     # Training
 
@@ -146,10 +157,10 @@ class Table(CallbackSupportMixin, BaseEstimator):
     def _prediction(self, X: Any) -> np.ndarray:
         """The task's predictions for rows, by a program of one of two lengths."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=FLOATS)
-        length = FEW_PREDICTED if len(X) <= FEW_PREDICTED else -(-len(X) // ROWS) * ROWS
-        padded = np.pad(X, ((0, length - len(X)), (0, 0)))
-        return self.model_.prediction(padded)[: len(X)].astype(np.float64)
+        codes = self._codes(X, first=False)
+        length = FEW_PREDICTED if len(codes) <= FEW_PREDICTED else -(-len(codes) // ROWS) * ROWS
+        padded = np.pad(codes, ((0, length - len(codes)), (0, 0)))
+        return self.model_.prediction(padded)[: len(codes)].astype(np.float64)
 
 
 def _weights(sample_weight: Any, num_rows: int) -> np.ndarray:

@@ -13,8 +13,9 @@ from jaxfc.sklearn.single import OneNetwork
 class FCClassifier(Classes, OneNetwork):
     """A fully-connected network for tables, as a scikit-learn classifier.
 
-    Of two or more classes, or of several labels to a row. Inputs are standardized inside. Parameters that are None
-    are chosen by the table; see `jaxfc.training.recipes`.
+    Of two or more classes, or of several labels to a row. Frames go in with their text, categories, dates
+    and missing values; what becomes of them is part of the model. Parameters that are None are chosen by the table; see
+    `jaxfc.training.recipes`.
 
     Args:
         hidden: the hidden layers' widths; `()` for a linear model.
@@ -26,6 +27,9 @@ class FCClassifier(Classes, OneNetwork):
         dropout_keep_ratio: the ratio of activations kept by dropout; 1 for none.
         label_smoothing: in [0, 1), of the loss of classes.
         class_weight: `"balanced"`, or weights by class.
+        columns: what columns hold, by name or by place: `"number"`, `"category"`, `"date"`, or `"skip"`. Those not
+            named are numbers in an array and in a frame of numbers alone; in other frames they are recognized, as by
+            `jaxfc.data.recognize`.
         early_stopping: hold rows out, stop once they are no better predicted, and keep the best epoch's network.
         validation_fraction: how many to hold out, by class; none where `fit` is given `X_val` and `y_val`.
         n_iter_no_change: epochs without a better score, with which to stop.
@@ -62,6 +66,7 @@ class FCClassifier(Classes, OneNetwork):
         dropout_keep_ratio: float | None = None,
         label_smoothing: float | None = None,
         class_weight: Any = None,
+        columns: Any = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -78,6 +83,7 @@ class FCClassifier(Classes, OneNetwork):
         self.dropout_keep_ratio = dropout_keep_ratio
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.columns = columns
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

@@ -10,8 +10,9 @@ from jaxfc.sklearn.single import OneNetwork
 class FCRegressor(Numbers, OneNetwork):
     """A fully-connected network for tables, as a scikit-learn regressor.
 
-    Of one or several numbers, or of their quantiles. Inputs and targets are standardized inside. Parameters
-    that are None are chosen by the table; see `jaxfc.training.recipes`.
+    Of one or several numbers, or of their quantiles. Frames go in with their text, categories, dates
+    and missing values; what becomes of them is part of the model. Parameters that are None are chosen by the table; see
+    `jaxfc.training.recipes`.
 
     Args:
         hidden: the hidden layers' widths; `()` for a linear model.
@@ -23,6 +24,9 @@ class FCRegressor(Numbers, OneNetwork):
         dropout_keep_ratio: the ratio of activations kept by dropout; 1 for none.
         loss: squared, huber or quantile.
         quantiles: to predict, such as `(0.1, 0.5, 0.9)`, by the quantile loss; see `predict_quantiles`.
+        columns: what columns hold, by name or by place: `"number"`, `"category"`, `"date"`, or `"skip"`. Those not
+            named are numbers in an array and in a frame of numbers alone; in other frames they are recognized, as by
+            `jaxfc.data.recognize`.
         early_stopping: hold rows out, stop once they are no better predicted, and keep the best epoch's network.
         validation_fraction: how many to hold out; none where `fit` is given `X_val` and `y_val`.
         n_iter_no_change: epochs without a better score, with which to stop.
@@ -58,6 +62,7 @@ class FCRegressor(Numbers, OneNetwork):
         dropout_keep_ratio: float | None = None,
         loss: str = "squared",
         quantiles: Any = None,
+        columns: Any = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -74,6 +79,7 @@ class FCRegressor(Numbers, OneNetwork):
         self.dropout_keep_ratio = dropout_keep_ratio
         self.loss = loss
         self.quantiles = quantiles
+        self.columns = columns
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from jaxfc.data import Dataset, Normalizer
+from jaxfc.data import Columns, Dataset, Encoder
 
 FEW = 1000  # rows up to which they are joined
 LEAST = 64  # the least length that rows are filled up to
@@ -74,8 +74,9 @@ def joined(rows: Rows) -> Rows:
         rows = rows.take(rows.weights > 0)
     if rows.size > FEW:
         return rows._replace(weights=rows.weights / rows.weights.max())
-    both = np.column_stack([rows.x, rows.y.reshape(rows.size, -1)])
-    _, first, place = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    both = np.column_stack([rows.x, rows.y.reshape(rows.size, -1)]).astype(np.float64) + 0.0  # of -0.0 it makes 0.0
+    bits = both.view(np.int64)  # among which a missing value, NaN, is alike to another
+    _, first, place = np.unique(bits, axis=0, return_index=True, return_inverse=True)
     weights = np.bincount(place.reshape(-1), weights=rows.weights)
     return rows.take(first)._replace(weights=weights / weights.max())
 
@@ -106,13 +107,22 @@ def parted(rows: Rows, fraction: float, seed: int, stratify: bool) -> tuple[Rows
 
 
 def dataset(
-    train: Rows, val: Rows | None, normalizer: Normalizer, targets: str, classes: tuple[str, ...], names: Any = None
+    train: Rows, val: Rows | None, columns: Columns, encoder: Encoder | None, targets: str, classes: tuple[str, ...]
 ) -> Dataset:
     """A data set of rows, filled up to lengths that several have in common; without validation rows, of one row.
 
-    >>> from jaxfc.data import standardized
-    >>> rows = Rows(np.eye(3, dtype="f"), np.array([0, 1, 1]), np.ones(3))
-    >>> dataset(rows, None, standardized(rows.x, per_feature=True), "classes", ("a", "b")).x_train.shape
+    Args:
+        train: the rows to train on, as codes.
+        val: those to validate on.
+        columns: what made the codes.
+        encoder: what makes inputs of them; by default it is fitted to the rows to train on.
+        targets: the kind of targets, as in `jaxfc.Dataset`.
+        classes: the classes' names, likewise.
+
+    >>> from jaxfc.data import recognize
+    >>> columns = recognize(np.eye(3))
+    >>> rows = Rows(columns.codes(np.eye(3)), np.array([0, 1, 1]), np.ones(3))
+    >>> dataset(rows, None, columns, None, "classes", ("a", "b")).x_train.shape
     (64, 3)
     """
     train_rows = filled(train, length_for(train.size))
@@ -124,8 +134,9 @@ def dataset(
         None,
         None,
         classes,
-        normalizer,
-        feature_names=names,
+        Encoder.fit(columns, train.x) if encoder is None else encoder,
+        feature_names=tuple(column.name for column in columns.columns),
+        columns=columns,
         targets=targets,
         w_train=train_rows.weights,
         w_val=val_rows.weights,

@@ -101,9 +101,9 @@ class OneNetwork(Table):
         rows = joined(self._weighed(self._read(X, y, sample_weight, first=first, learn=learn)))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.t_ = 0 if first else getattr(self, "t_", 0)
-        data, task, begin = self._data(rows, None), None, None
-        if not first:  # inputs' scale is that of the first rows, and so is that of what is predicted
-            data = dataclasses.replace(data, normalizer=self.model_.normalizer)
+        # Inputs' scale is that of the first rows, and so is that of what is predicted.
+        data, task, begin = self._data(rows, None, None if first else self.model_.normalizer), None, None
+        if not first:
             task, optimizer = self.model_.task, getattr(self, "_optimizer", None)
             begin = partial(self._begun, optimizer=optimizer)
         config = self._config(data, (seed + self.t_) % (2**31 - 1))
