@@ -13,17 +13,19 @@ from jaxfc.training.noise import unexplained
 
 MOST_ROWS = 1000  # to look at for a target's noise
 STEPS = 16  # of an epoch, about
-LEAST_DECAY, MOST_DECAY = 0.1, 1.0
+LEAST_DECAY = 0.1
 NOISY = 0.6  # of a target's variance unexplained: from there on the decay is the greatest
+MANY = 2000  # rows, from which on it falls
 
 
 def table_defaults(num_rows: int, num_features: int, task: str, noise: float = 1.0) -> dict[str, Any]:
     r"""Settings of a `jaxfc.TrainConfig` that suit a table, for whoever gives no others.
 
     A small network of SiLU, about 800 steps of AdamW at a high rate along a cosine, and a strong decay of weights,
-    which draws it towards a linear model; the last epoch's parameters, so that every row is trained on. The decay of
-    a regression is weaker the more a linear model explains: with the part $\nu$ that is left unexplained,
-    $\lambda = \min(1, \max(0.1, (\nu / 0.6)^2))$.
+    which draws it towards a linear model; the last epoch's parameters, so that every row is trained on. The decay is
+    weaker the more rows there are, and of a regression the more a linear model explains: of $n$ rows, with the part
+    $\nu$ that is left unexplained,
+    $\lambda = \max\left(0.1, \min(1, (\nu / 0.6)^2) \min(1, \sqrt{2000 / n})\right)$.
 
     Args:
         num_rows: the number of training rows; of a padded table, with those that pad it, so that tables padded to
@@ -38,10 +40,13 @@ def table_defaults(num_rows: int, num_features: int, task: str, noise: float = 1
     >>> [table_defaults(rows, 30, "regression")["batch_size"] for rows in (12, 512, 100_000)]
     [12, 32, 256]
     >>> [round(table_defaults(512, 30, "regression", noise)["weight_decay"], 2) for noise in (0.1, 0.4, 0.9)]
-    [0.1, 0.44, 1.0]
+    [0.1, 0.44, 1]
+    >>> [round(table_defaults(rows, 30, "classification")["weight_decay"], 2) for rows in (2000, 8000, 1_000_000)]
+    [1.0, 0.5, 0.1]
     """
     batch_size = min(max(2 ** round(math.log2(max(num_rows / STEPS, 1))), 16), 256)
-    decay = MOST_DECAY if task != "regression" else min(max((noise / NOISY) ** 2, LEAST_DECAY), MOST_DECAY)
+    noisy = min((noise / NOISY) ** 2, 1) if task == "regression" else 1
+    decay = max(noisy * min(math.sqrt(MANY / num_rows), 1), LEAST_DECAY)
     return {
         "hidden": (64, 64),
         "activation": "silu",

