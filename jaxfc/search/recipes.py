@@ -15,8 +15,8 @@ def table_spaces(num_rows: int, num_features: int, task: str) -> dict[str, Space
     ['dropout_keep_ratio', 'hidden', 'learning_rate', 'weight_decay']
     """
     return {
-        "hidden": choice((64,), (128, 128), (128, 128, 128)),
-        "learning_rate": loguniform(5e-4, 1e-2),
-        "weight_decay": loguniform(1e-4, 1e-1),
+        "hidden": choice((32, 32), (64, 64), (64, 64, 64)),  # one program, padded to the last
+        "learning_rate": loguniform(5e-3, 4e-2),
+        "weight_decay": loguniform(0.03, 2.0),
         "dropout_keep_ratio": uniform(0.7, 1.0),
     }

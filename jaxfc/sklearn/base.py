@@ -15,7 +15,7 @@ from jaxfc.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from jaxfc.sklearn.columns import columns_of, is_plain
 from jaxfc.sklearn.rows import Rows, dataset, joined, parted
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.recipes import table_defaults
+from jaxfc.training.recipes import noise_of, table_defaults
 
 FLOATS = (np.float32, np.float64)
 FEW_PREDICTED = 256  # rows that are predicted by a program of this length; others by one of `ROWS`
@@ -137,7 +137,8 @@ class Table(CallbackSupportMixin, BaseEstimator):
         if "hidden" in given:
             given["hidden"] = tuple(np.atleast_1d(given["hidden"]).tolist())
         size = len(data.x_train)
-        suits = table_defaults(size, data.num_features, self._problem)
+        noise = noise_of(data) if self._kind == "numbers" and "weight_decay" not in given else 1.0
+        suits = table_defaults(size, data.num_features, self._problem, noise)
         values = suits | given | {"task": self._problem, "sampling": "continuous", "seed": seed}
         batch_size = values["batch_size"]
         values["batch_size"] = min(batch_size, size) if isinstance(batch_size, int) else batch_size
