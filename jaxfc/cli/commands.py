@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxfc.cli.flags import CacheFlag, CandidateFlags, ProcessFlags, asked_for, config_of, flags_of
+from jaxfc.data.readers import TABLES
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
 from jaxfc.search.ledger import Sharing
+from jaxfc.search.recipes import table_search
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.runs import CONFIG
 
@@ -101,12 +103,16 @@ class Search(Plain):
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def defaults(self) -> "Search | None":
-        """Those of the search to be gone on with; or of a search of photographs."""
+        """Those of the search to be gone on with; or of a search of photographs, or of a table."""
         if self.resume:
             begun = SearchConfig.from_json(_out(self.out) / SEARCH)
             return Search(*flags_of(begun), study_name=begun.study or self.study_name)
         config = config_of(self.candidates, self.how)
-        return Search(*flags_of(PHOTOGRAPHS)) if config.train.data == "cifar10" and not config.spaces else None
+        if config.spaces:
+            return None
+        if config.train.data == "cifar10":
+            return Search(*flags_of(PHOTOGRAPHS))
+        return Search(*flags_of(table_search(config.train))) if Path(config.train.data).suffix in TABLES else None
 
     def run(self) -> None:
         """Run the command."""

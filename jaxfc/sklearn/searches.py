@@ -23,8 +23,7 @@ class Population(Table):
     def _train(self, data: Dataset, config: TrainConfig, validated: bool, told: dict[str, Any]) -> None:
         whole = Epochs(self, 0, told)
         whole.begin()
-        spaces = table_spaces(len(data.x_train), data.num_features, self._problem)
-        spaces = spaces if self.spaces is None else dict(self.spaces)
+        spaces = table_spaces() if self.spaces is None else dict(self.spaces)
         settings = search.sample(spaces, self.n_candidates, seed=config.seed)
         found = search.run(data, config, settings, keep=self.n_candidates, progress=bool(self.verbose))
         self.model_ = found.selection(self.n_members)

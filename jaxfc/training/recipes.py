@@ -40,13 +40,13 @@ def table_defaults(num_rows: int, num_features: int, task: str, noise: float = 1
     >>> [table_defaults(rows, 30, "regression")["batch_size"] for rows in (12, 512, 100_000)]
     [12, 32, 256]
     >>> [round(table_defaults(512, 30, "regression", noise)["weight_decay"], 2) for noise in (0.1, 0.4, 0.9)]
-    [0.1, 0.44, 1]
+    [0.1, 0.44, 1.0]
     >>> [round(table_defaults(rows, 30, "classification")["weight_decay"], 2) for rows in (2000, 8000, 1_000_000)]
     [1.0, 0.5, 0.1]
     """
     batch_size = min(max(2 ** round(math.log2(max(num_rows / STEPS, 1))), 16), 256)
-    noisy = min((noise / NOISY) ** 2, 1) if task == "regression" else 1
-    decay = max(noisy * min(math.sqrt(MANY / num_rows), 1), LEAST_DECAY)
+    noisy = min((noise / NOISY) ** 2, 1.0) if task == "regression" else 1.0
+    decay = max(noisy * min(math.sqrt(MANY / num_rows), 1.0), LEAST_DECAY)
     return {
         "hidden": (64, 64),
         "activation": "silu",
