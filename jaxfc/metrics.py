@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer, Real, Shaped
 
+from jaxfc.calibration import expected_calibration_error
 from jaxfc.layers.common import wider
 
 Predictions = Float[Array | np.ndarray, "rows outputs"]
@@ -230,6 +231,7 @@ CLASSIFICATION = _table(
     Metric("log_loss", log_loss, False, "log loss"),
     Metric("f1", f1, True, "F1"),
     Metric("auc", auc, True, "ROC AUC"),
+    Metric("ece", expected_calibration_error, False, "calibration error"),
 )
 MULTILABEL = _table(
     Metric("f1", multilabel_f1, True, "F1"),

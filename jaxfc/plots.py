@@ -150,6 +150,27 @@ def regression(
     return figure
 
 
+def reliability(bins: Float[np.ndarray, "bins 3"]) -> "Figure":
+    """Draw how often answers are right against how sure the model was of them; see `jaxfc.calibration.reliability`.
+
+    Below the diagonal it is too sure of itself. The shades below say how many rows a bin holds.
+
+    >>> from jaxfc.calibration import reliability as measured
+    >>> figure = reliability(measured(np.array([0.55, 0.65, 0.95]), np.array([0, 1, 1])))
+    >>> figure.axes[0].get_title()
+    'Reliability (calibration error 0.3167)'
+    """
+    confidence, right, share = bins[bins[:, 2] > 0].T
+    error = float((np.abs(confidence - right) * share).sum())
+    figure, axes = new_figure(1, 1, size=(5, 5))
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    axes.bar((np.flatnonzero(bins[:, 2]) + 0.5) / len(bins), share, 1 / len(bins), color=BLUE, alpha=0.2)
+    axes.plot(confidence, right, "o-", color=ORANGE, markersize=5)
+    title = f"Reliability (calibration error {error:.4f})"
+    axes.set(xlabel="probability", ylabel="share that is right", title=title, xlim=(0, 1), ylim=(0, 1.02))
+    return figure
+
+
 def weights(w: Float[np.ndarray, "pixels units"], image_shape: tuple[int, ...], *, most: int = 100) -> "Figure":
     """Draw each unit's incoming weights as an image, scaled to its own range; those with the largest norm first.
 

@@ -56,6 +56,8 @@ class Task:
     targets: ClassVar[str] = "numbers"
     metrics: Mapping[str, Metric] = {}
     headline: ClassVar[tuple[str, ...]] = ()
+    of_answers: ClassVar[tuple[str, ...]] = ()  # the metrics that look at answers, which a threshold changes
+    threshold: Any = None
     rank: str
 
     def num_outputs(self, data: Dataset) -> int:
@@ -98,8 +100,17 @@ class Task:
         names = self.metrics if names is None else names
         with jax.enable_x64(True):
             p = np.asarray(prediction, np.float64)
+            sure = p if self.threshold is None else self.sure(np.asarray(prediction))
             y, weights = (None if each is None else _wide(np.asarray(each)) for each in (y, weights))
-            return {name: float(jax.jit(self.metrics[name].function)(p, y, weights)) for name in names}
+            functions = {name: jax.jit(self.metrics[name].function) for name in names}
+            return {
+                name: float(function(sure if name in self.of_answers else p, y, weights))
+                for name, function in functions.items()
+            }
+
+    def sure(self, prediction: np.ndarray) -> np.ndarray:
+        """Its answers as predictions that leave no doubt, for the metrics that look at answers."""
+        return np.asarray(self.answer(prediction), np.float64)
 
     @property
     def higher(self) -> bool:
@@ -110,6 +121,17 @@ class Task:
         """Raise a ValueError unless `rank` is one of the metrics."""
         if self.rank not in self.metrics:
             raise unknown_name(f"metric of {type(self).__name__}", self.rank, self.metrics)
+
+
+def _cooled(outputs: Outputs, temperature: Any) -> Outputs:
+    """Outputs divided by a temperature, where there is one."""
+    return outputs if temperature is None else outputs / jnp.asarray(temperature, outputs.dtype)
+
+
+def _over(prediction: Any, threshold: Any) -> Any:
+    """Where predictions, NumPy's or JAX's, reach a threshold."""
+    threshold = (jnp if isinstance(prediction, jax.Array) else np).asarray(threshold, prediction.dtype)
+    return prediction >= (threshold if threshold.ndim == 0 else threshold[None, :])
 
 
 def _wide(numbers: np.ndarray) -> np.ndarray:
@@ -124,7 +146,10 @@ class Classification(Task):
     Args:
         criterion: the loss: `"softmax"` (cross-entropy) or `"hinge"` (multiclass SVM); see `jaxfc.layers`.
         label_smoothing: in [0, 1), of the softmax loss.
-        rank: the metric that ranks: acc, balanced_acc, log_loss, f1 or auc.
+        rank: the metric that ranks: acc, balanced_acc, log_loss, f1, auc or ece.
+        temperature: what outputs are divided by before they become probabilities; `Model.calibrated` fits it.
+        threshold: of two classes, the probability of the second one from which on it is answered, in place of one
+            half; `Model.with_threshold` chooses it.
 
     Targets are class indices, or with the softmax loss a distribution over classes for each row.
 
@@ -139,9 +164,12 @@ class Classification(Task):
     targets: ClassVar[str] = "classes"
     metrics: ClassVar[Mapping[str, Metric]] = metrics.CLASSIFICATION
     headline: ClassVar[tuple[str, ...]] = ("acc",)
+    of_answers: ClassVar[tuple[str, ...]] = ("acc", "balanced_acc", "f1")
     criterion: str = "softmax"
     label_smoothing: Any = number(0.0, low=0, high=1, exclude="high")
     rank: str = "acc"
+    temperature: Any = number(None, low=0, exclude="low")
+    threshold: Any = number(None, low=0, high=1)
 
     def __post_init__(self) -> None:
         if self.criterion not in ("softmax", "hinge"):
@@ -158,11 +186,17 @@ class Classification(Task):
 
     def decode(self, outputs: Outputs) -> Float[Array, "batch classes"]:
         """Probabilities, the softmax of the scores."""
-        return jax.nn.softmax(outputs)
+        return jax.nn.softmax(_cooled(outputs, self.temperature))
 
     def answer(self, prediction: Any) -> Any:
-        """The most probable class's index."""
+        """The most probable class's index; of two classes, by the threshold if there is one."""
+        if self.threshold is not None and prediction.shape[1] == 2:
+            return _over(prediction[:, 1], self.threshold).astype(np.int32)
         return prediction.argmax(axis=1)
+
+    def sure(self, prediction: np.ndarray) -> np.ndarray:
+        """One-hot answers."""
+        return np.eye(prediction.shape[1])[np.asarray(self.answer(prediction))]
 
     def soft(self, y: Array, num_outputs: int) -> Float[Array, "batch classes"]:
         """One-hot targets."""
@@ -180,8 +214,11 @@ class Multilabel(Task):
 
     Args:
         rank: the metric that ranks: f1, auc, log_loss or exact_match.
+        temperature: as in `Classification`.
+        threshold: the probability from which on a label is answered, one number or one for each label; by default
+            one half.
 
-    Targets are 0 or 1, `(rows, labels)`. A label is answered where its probability is at least one half.
+    Targets are 0 or 1, `(rows, labels)`.
 
     >>> Multilabel().answer(np.array([[0.2, 0.8]])).tolist()
     [[0, 1]]
@@ -190,7 +227,10 @@ class Multilabel(Task):
     targets: ClassVar[str] = "labels"
     metrics: ClassVar[Mapping[str, Metric]] = metrics.MULTILABEL
     headline: ClassVar[tuple[str, ...]] = ("f1", "auc")
+    of_answers: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     rank: str = "f1"
+    temperature: Any = number(None, low=0, exclude="low")
+    threshold: Any = number(None, low=0, high=1)
 
     def __post_init__(self) -> None:
         self.check_rank()
@@ -201,11 +241,11 @@ class Multilabel(Task):
 
     def decode(self, outputs: Outputs) -> Float[Array, "batch labels"]:
         """Each label's probability."""
-        return jax.nn.sigmoid(outputs)
+        return jax.nn.sigmoid(_cooled(outputs, self.temperature))
 
     def answer(self, prediction: Any) -> Any:
         """0 or 1 for each label."""
-        return (prediction >= 0.5).astype(np.uint8)
+        return _over(prediction, 0.5 if self.threshold is None else self.threshold).astype(np.uint8)
 
 
 @described

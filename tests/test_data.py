@@ -42,6 +42,19 @@ def test_draws_with_replacement_repeat():
     assert len(set(plan.ravel())) < 50
 
 
+def test_a_continuous_stream_has_every_row_once_before_any_comes_again():
+    weights = np.where(np.arange(23) < 20, 0.5, 0)
+    stream = np.concatenate(
+        [data.continuous_plan(23, 5, seed=3, epoch=epoch, weights=weights).ravel() for epoch in range(1, 6)]
+    )
+    assert len(stream) == 5 * 20  # as many as in the epochs of 23 rows
+    for start in range(0, 100, 20):
+        assert sorted(stream[start : start + 20]) == list(range(20))
+    assert stream[:20].tolist() != stream[20:40].tolist()
+    few = data.continuous_plan(23, 20, seed=3, epoch=1, weights=np.where(np.arange(23) < 7, 1, 0))
+    assert sorted(np.bincount(few.ravel())) == [2] + [3] * 6  # more in a batch than there are rows
+
+
 @pytest.mark.parametrize("plan", data.PLANS.values())
 @pytest.mark.parametrize("batch", [0, -1, 51])
 def test_batches_that_cannot_be_filled_are_named(plan, batch):

@@ -29,14 +29,14 @@ def table(seed=0, rows=ROWS):
 
 
 def clipped(z):
-    return z / np.sqrt(1 + (z / 3) ** 2)
+    return z / np.sqrt(1 + (z / 10) ** 2)
 
 
 def robust(train, x):
     """x centred and scaled by what was trained on, in float64; NaN becomes 0."""
     train = train[~np.isnan(train)]
     low, middle, high = np.percentile(train, [25, 50, 75])
-    spread = high - low if high > low else (train.max() - train.min()) / 2
+    spread = (high - low) / 1.349 if high > low else (train.max() - train.min()) / 2
     return np.nan_to_num(clipped((x - middle) / spread))
 
 

@@ -1,5 +1,6 @@
 """A whole training: its course, what it prints, when it ends, and what may go wrong in it."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -171,3 +172,19 @@ def test_networks_that_do_not_fit_the_data_are_named(data):
         fit(FCNet(4, (), 2), "sgd", data, **QUIET)
     with pytest.raises(ValueError, match="did you mean 'sgd'"):
         fit(NET, "sdg", data, **QUIET)
+
+
+def test_a_callback_that_returns_true_ends_the_run(data):
+    result = run(data, callbacks=[lambda report: report.epoch == 2])
+    assert (result.stopped, len(result.val_history)) == ("callback", 3)
+
+
+def test_rows_of_weight_0_fill_up_and_change_nothing(data):
+    """A table filled up to a length, and the same rows alone, drawn in the same batches."""
+    rows = np.minimum(np.arange(160), 149)
+    few = dataclasses.replace(data, x_train=data.x_train[:150], y_train=data.y_train[:150], w_train=np.ones(150))
+    filled = dataclasses.replace(
+        few, x_train=few.x_train[rows], y_train=few.y_train[rows], w_train=np.arange(160) < 150
+    )
+    one, other = (run(each, sampling="continuous", batch_size=10, epochs=n) for each, n in ((few, 16), (filled, 15)))
+    np.testing.assert_allclose(one.loss_history, other.loss_history, rtol=1e-5)  # 15 batches 16 times, and 16 15 times

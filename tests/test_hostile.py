@@ -17,7 +17,7 @@ KINDS = dict.fromkeys(case.kind for case in CASES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_input_ends_in_a_line(tmp_path, kind):
     mine = [case for case in CASES if case.kind == kind][:: EVERY.get(kind, 5)]
-    assert len(mine) > 8
+    assert len(mine) > 5
     wrong = {}
     for number, case in enumerate(mine):
         (tmp_path / str(number)).mkdir()

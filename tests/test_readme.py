@@ -4,11 +4,9 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tyro
 
-import jaxfc
 from jaxfc import cli
 from jaxfc.cli.commands import Command
 
@@ -25,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if "torch" not in block])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_a_block_runs(block, capsys):
     exec(compile(block, "README.md", "exec"), {})
     assert float(capsys.readouterr().out.split()[-1]) > 0
@@ -38,15 +36,3 @@ def test_a_command_has_flags_that_there_are(command):
         assert read.config.problem().rank
     if isinstance(read, cli.commands.Search):
         assert cli.flags.config_of(read.candidates, read.how).candidates()
-
-
-def test_the_block_for_pytorch_gives_the_models_classes():
-    torch = pytest.importorskip("torch")
-    (block,) = [block for block in BLOCKS if "torch" in block]
-    data = jaxfc.load("digits")
-    result = jaxfc.fit(jaxfc.FCNet(64, (16, 8), 10), "adam", data, epochs=2, verbose=False)
-    model = result.model(data)
-    model.save("model.safetensors")
-    names = {"x": torch.tensor(data.x_test)}
-    exec(compile(block, "README.md", "exec"), names)
-    np.testing.assert_array_equal(names["x"].argmax(1), model.predict(data.x_test))

@@ -11,7 +11,7 @@ from command import done, fails, interrupted_at_once, jaxfc, numbers_alone, valu
 from jaxfc import Ensemble, Model, TrainConfig, load
 from jaxfc.artifacts import checkpoint
 from jaxfc.search import loop
-from jaxfc.search.config import PHOTOGRAPHS
+from jaxfc.search.config import PHOTOGRAPHS, SearchConfig
 from jaxfc.search.folder import fingerprint_of
 
 FAST = ["--hidden", "8", "--epochs", "2", "--num-train", "300", "--no-progress"]
@@ -169,9 +169,9 @@ def test_a_search_of_a_regression_by_its_error(capfd, folder):
     write_table(folder / "table.csv", 200)
     flags = ("--data", "table.csv", "--task", "regression", "--label", "mass", "--rank", "rmse", "--weights", "weight")
     without = ("--hidden", "4", "--epochs", "2", "--no-progress", "--out", "x")
-    code, out, err = jaxfc(capfd, "search", *flags, *without, "--learning-rate", "logspace:1e-4:1e-2:3", "--grid")
-    assert code == 2  # a column of text is no feature
-    assert "side" in err[0]
+    # A column of text is no number.
+    err = fails(capfd, "search", *flags, *without, "--column", "side=number")
+    assert "column 'side' is '" in err
     assert not (folder / "x").exists()
     numbers_alone(folder / "table.csv")
     code, out, _ = jaxfc(capfd, "search", *flags, *without, "--learning-rate", "logspace:1e-4:1e-2:3", "--grid")
@@ -299,3 +299,24 @@ def test_what_data_a_folders_model_was_trained_on(tmp_path):
     assert fingerprint_of(tmp_path) == "0b"
     checkpoint.save(tmp_path / "final" / "checkpoint.safetensors", {}, {})  # of version 0.1
     assert fingerprint_of(tmp_path) is None
+
+
+def test_a_table_of_which_nothing_else_is_said_is_searched_by_a_population(folder):
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{'blue' if x > 0 else 'red'},{rng.normal():.3f},{3 * x:.3f}" for x in rng.normal(size=60)]
+    (folder / "numbers.csv").write_text("size,colour,noise,price\n" + "\n".join(rows) + "\n")
+    flags = ["--task", "regression", "--trials", 4, "--epochs", 3, "--ensemble", 5, "--no-progress"]
+    lines = done("search", "--data", "numbers.csv", *flags)
+    assert "search: 4 candidates, random, up to 3 epochs" in lines
+    assert "4 candidates (4 finished); 2 programs compiled for 1 group(s)" in lines  # widths and depths among them
+    assert any(line.startswith("ensemble_test_r2") for line in lines)
+    out = folder / "runs" / "numbers-search-1"
+    begun = SearchConfig.from_json(out / "search.json")
+    assert begun.greedy
+    assert set(begun.spaces) == {"hidden", "learning_rate", "weight_decay", "dropout_keep_ratio"}
+    assert Ensemble.load(out / "ensemble.safetensors").num_members == 5  # of 4: some of them twice
+
+
+@pytest.mark.parametrize("flags", [["--folds", "3"], ["--study", "study.log"]])
+def test_greedy_selection_needs_all_candidates_and_their_validation_rows(capfd, flags):
+    assert "greedy=True compares all candidates' predictions" in fails(capfd, "search", "--greedy", *flags)

@@ -197,9 +197,12 @@ def test_a_parquet_file_that_cannot_be_used_is_refused():
     pa = pytest.importorskip("pyarrow")
     write_tables({"a": pa.array([1.0, None, 3.0]), "label": [0, 1, 0]})
     with pytest.raises(ValueError, match="row 1: column 'a' is empty"):
-        load("t.parquet")
+        load("t.parquet", stream=True)
     write_tables({"a": ["x", "y"], "label": [0, 1]})
     with pytest.raises(ValueError, match="column 'a' is of string: features must be numbers"):
+        load("t.arrow", stream=True)
+    write_tables({"a": [1.0, 2.0], "label": pa.array([0, None])})
+    with pytest.raises(ValueError, match="row 1: column 'label' is empty"):
         load("t.arrow")
     write_tables({"a": [1.0, float("nan")], "label": [0, 1]})
     with pytest.raises(ValueError, match=r"x\[1, 0\] is nan"):

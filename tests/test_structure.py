@@ -10,9 +10,10 @@ import jaxfc
 ROOT = Path(jaxfc.__file__).parent
 # Each room may import those before it.
 ORDER = (
-    "errors", "memory", "layers", "metrics", "optim", "description", "data", "networks", "tasks", "objective",
-    "parallel",
-    "artifacts", "console", "compilation", "gradcheck", "plots", "training", "search", "planning", "cli",
+    "errors", "memory", "layers", "calibration", "metrics", "optim", "description",
+    "data", "networks", "tasks", "objective",
+    "parallel", "console",
+    "artifacts", "compilation", "gradcheck", "plots", "training", "search", "planning", "sklearn", "cli",
 )  # fmt: skip
 
 

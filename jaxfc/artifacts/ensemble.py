@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxfc.artifacts import checkpoint
 from jaxfc.artifacts.model import Model, of_version_0_1
-from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
+from jaxfc.artifacts.predictor import About, Predictor, guarded, library_and, predictions
 from jaxfc.data import Encoding
 from jaxfc.data.saved import encoding_like, layout_of
 from jaxfc.description import describe, restore
@@ -108,7 +108,7 @@ class Ensemble(Predictor):
         """The task of its first member, for what is answered and measured."""
         return self.parts[0].members()[0].task
 
-    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+    def _predictions(self, x: Any, key: Any) -> Float[Any, "rows predictions"]:
         return sum(_summed(part, x, self.copied(key), key) for part in self.parts) / self.num_members
 
     @property
@@ -118,6 +118,17 @@ class Ensemble(Predictor):
 
     def _spread(self, mesh: Mesh) -> "Predictor":
         return replace(self, parts=put(self.parts, whole_sharding(mesh)))
+
+    def _with_task(self, **changes: Any) -> "Ensemble":
+        def changed(part: Part) -> Part:
+            stacked = {name: jnp.stack([jnp.asarray(each)] * part.count) for name, each in changes.items()}
+            return part._replace(task=replace(part.task, **stacked))
+
+        return replace(self, parts=tuple(map(changed, self.parts)))
+
+    def _members(self) -> list[Model]:
+        each = (one for part in self.parts for one in part.members())
+        return [Model(one.net, one.params, one.stats, one.normalizer, self.about, one.task) for one in each]
 
     def _tree(self) -> dict[str, Any]:
         return {"parts": [_arrays(part) for part in self.parts]}

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from jaxfc.artifacts import checkpoint
-from jaxfc.artifacts.predictor import About, Predictor, Rows, guarded, library_and, predictions
+from jaxfc.artifacts.predictor import About, Predictor, guarded, library_and, predictions
 from jaxfc.data import Dataset, Encoding
 from jaxfc.data.saved import encoding_like, layout_of
 from jaxfc.description import describe, restore
@@ -67,7 +67,7 @@ class Model(Predictor):
         """Join parameters with what the data set knows."""
         return cls(net, params, stats, data.normalizer, About.of(data, augmentations), task)
 
-    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+    def _predictions(self, x: Any, key: Any) -> Float[Any, "rows predictions"]:
         return predictions(self.net, self.task, self.params, self.stats, self.normalizer, x, self.copied(key), key)
 
     @property
@@ -78,6 +78,12 @@ class Model(Predictor):
     def _spread(self, mesh: Mesh) -> "Predictor":
         params, stats, normalizer = put((self.params, self.stats, self.normalizer), whole_sharding(mesh))
         return replace(self, params=params, stats=stats, normalizer=normalizer)
+
+    def _with_task(self, **changes: Any) -> "Model":
+        return replace(self, task=replace(self.task, **changes))
+
+    def _members(self) -> list["Model"]:
+        return [self]
 
     def _tree(self) -> dict[str, Any]:
         return {"layers": self.params, "normalizer": self.normalizer, "stats": self.stats}
@@ -110,6 +116,20 @@ class Model(Predictor):
             tree = checkpoint.restore(tensors, like, path)
             about = About.restored(values, library_and(known))
             return cls(net, tree["layers"], tree["stats"], tree["normalizer"], about, task)
+
+    def to_torch(self) -> Any:
+        """The model as a `torch.nn.Sequential` of plain layers, in evaluation mode, with arrays of its own.
+
+        Its first module normalizes inputs as the data had them (any number type), its last makes predictions of
+        outputs: softmax or sigmoid, or a regression's mean and scale. In float32.
+
+        Raises:
+            ImportError: PyTorch is not installed.
+            TypeError: another network than `FCNet`, an activation of your own, a task with a decoding of its own.
+        """
+        from jaxfc.artifacts.exports.torch_module import module_of
+
+        return module_of(self)
 
     @property
     def num_members(self) -> int:

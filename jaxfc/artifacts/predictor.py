@@ -1,19 +1,20 @@
 """What a model and an ensemble share: predicting rows that are not normalized yet, measuring, and their file."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, DTypeLike, Float, Num
 
 from jaxfc.artifacts import checkpoint
+from jaxfc.console import progress_bar
 from jaxfc.data import Columns, Dataset, Encoding, FileRows, as_device_rows, augment, check_inputs
 from jaxfc.data import saved as encodings
 from jaxfc.description import describe, restore
@@ -23,6 +24,9 @@ from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS
 from jaxfc.parallel import MeshSpec, check_use, fetched, mesh_of, put, row_sharding
 from jaxfc.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from jaxfc.artifacts.calibrated import Conformal
 
 MOST_COPIES = 1000  # of a row, over which predictions are averaged
 
@@ -91,12 +95,20 @@ class Predictor:
     task: Task
     about: About
 
-    def _predictions(self, x: Rows, key: Any) -> Float[Any, "rows predictions"]:
+    def _predictions(self, x: Any, key: Any) -> Float[Any, "rows predictions"]:
         """Predictions for rows that were checked, no more than `ROWS`; with a key, for augmented ones."""
         raise NotImplementedError
 
     def _spread(self, mesh: Mesh) -> "Predictor":
         """Itself, with its arrays on all devices of a mesh."""
+        raise NotImplementedError
+
+    def _with_task(self, **changes: Any) -> "Predictor":
+        """Itself, with fields of its task changed, of every member's."""
+        raise NotImplementedError
+
+    def _members(self) -> list[Any]:
+        """The models it is the mean of."""
         raise NotImplementedError
 
     def _tree(self) -> dict[str, Any]:
@@ -133,7 +145,7 @@ class Predictor:
         return self.about.feature_names
 
     def prediction(
-        self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None
+        self, x: Rows, *, copies: int = 0, mesh: MeshSpec | None = None, progress: bool | None = False
     ) -> Float[np.ndarray, "rows predictions"]:
         """The task's predictions: probabilities, or values in the target's own units.
 
@@ -141,6 +153,7 @@ class Predictor:
             x: rows as the data set had them.
             copies: average over so many augmented copies of each row, drawn as in training, beside the row itself.
             mesh: the devices that rows are divided among, such as `"data=8"`; by default one.
+            progress: show a bar of the rows done; None: where the output is a terminal, or a notebook.
 
         Raises:
             ValueError: a mesh that does not fit the devices; rows that are not `(rows, num_features)`, no rows, an
@@ -162,13 +175,15 @@ class Predictor:
         size = min(len(x), ROWS if copies else ROWS * count)
         room = -(-size // count) * count
         parts = []
-        for start in range(0, len(x), size):
-            chunk = np.asarray(x[start : start + size])
-            padded = np.pad(chunk, ((0, room - len(chunk)), (0, 0)))
-            padded = padded if count == 1 else put(padded, row_sharding(mesh))
-            keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
-            each = (fetched(there._predictions(padded, key)) for key in keys)
-            parts.append((sum(each) / len(keys))[: len(chunk)])
+        with progress_bar(progress, total=len(x), done=0, unit="row") as bar:
+            for start in range(0, len(x), size):
+                chunk = np.asarray(x[start : start + size])
+                padded = np.pad(chunk, ((0, room - len(chunk)), (0, 0)))
+                padded = padded if count == 1 else put(padded, row_sharding(mesh))
+                keys = [None, *(jax.random.fold_in(jax.random.key(copy), start) for copy in range(copies))]
+                each = (fetched(there._predictions(padded, key)) for key in keys)
+                parts.append((sum(each) / len(keys))[: len(chunk)])
+                bar.update(len(chunk))
         return np.concatenate(parts)
 
     def copied(self, key: Any) -> tuple[Callable, ...]:
@@ -253,6 +268,80 @@ class Predictor:
         """
         about = {name: describe(value) for name, value in self.about._asdict().items()}
         checkpoint.save(path, self._tree(), {checkpoint.FORMAT: self.kind, **self._description(), **about})
+
+    def calibrated(self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None) -> "Predictor":
+        """The same with a temperature that makes its probabilities fit held-out rows; see `artifacts.calibrated`."""
+        from jaxfc.artifacts.calibrated import calibrated
+
+        return calibrated(self, x, y, weights)
+
+    def with_threshold(
+        self, x: Rows, y: Num[np.ndarray, "rows *outputs"], weights: Any = None, *, metric: str = "f1"
+    ) -> "Predictor":
+        """The same with thresholds in place of one half, the best on held-out rows; see `artifacts.calibrated`."""
+        from jaxfc.artifacts.calibrated import with_threshold
+
+        return with_threshold(self, x, y, weights, metric=metric)
+
+    def conformal(self, x: Rows, y: Num[np.ndarray, "rows *outputs"]) -> "Conformal":
+        """Intervals around a regression's predictions, by held-out rows; see `artifacts.calibrated`."""
+        from jaxfc.artifacts.calibrated import conformal
+
+        return conformal(self, x, y)
+
+    def to_onnx(self, path: str | Path, *, dtype: DTypeLike = "float32") -> None:
+        """Write the whole prediction, preprocessing included, as an ONNX file that any runtime of it reads.
+
+        Input `x` is rows as `prediction` takes them, `(batch, features)`, of a batch of any size; output `prediction`
+        is what it returns. Metadata hold the classes' and the columns' names, as JSON. A network that computes in
+        bfloat16 computes in float32 there.
+
+        Args:
+            path: the file; replaced in one step if it exists.
+            dtype: of the rows: `"float32"`, or `"uint8"` for images as bytes.
+
+        Raises:
+            ImportError: the `onnx` package is not installed.
+            ValueError: a primitive of JAX's that has no counterpart, named; parameters of 2 GiB or more.
+            TypeError: a network of your own that takes the batch's size for a number (`len(x)`: write `x.shape[0]`).
+            OSError: the file cannot be written; what stood there before is untouched.
+
+        The format: https://onnx.ai/onnx/repo-docs/IR.html, operators of version 18.
+        """
+        from jaxfc.artifacts.exports.onnx_file import write_onnx
+
+        write_onnx(self, path, dtype=dtype)
+
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+        dtype: DTypeLike = "float32",
+    ) -> bytes:
+        """The whole prediction, preprocessing included, as StableHLO, for machines that need not be at hand.
+
+        It is called where JAX is, without this library, on `(batch, features)` rows of a batch of any size:
+        `jax.export.deserialize(bytearray(contents)).call(x)`.
+
+        Args:
+            path: a file to write; replaced in one step if it exists.
+            platforms: those to compile for: `"cpu"`, `"cuda"`, `"tpu"`, `"rocm"`.
+            dtype: of the rows, as in `to_onnx`.
+
+        Raises:
+            ImportError: the `flatbuffers` package, which JAX writes it by, is not installed.
+            ValueError: an unknown platform or type.
+            TypeError: a network of your own that takes the batch's size for a number.
+            OSError: the file cannot be written; what stood there before is untouched.
+        """
+        from jaxfc.artifacts.exports.stablehlo import stablehlo
+        from jaxfc.artifacts.files import write_atomically
+
+        contents = stablehlo(self, platforms, dtype)
+        if path is not None:
+            write_atomically(path, contents)
+        return contents
 
     @staticmethod
     def metadata(text: Mapping[str, str]) -> dict[str, Any]:

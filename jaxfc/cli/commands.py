@@ -5,13 +5,15 @@ import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxfc.cli.flags import CacheFlag, CandidateFlags, ProcessFlags, asked_for, config_of, flags_of
+from jaxfc.data.readers import TABLES
 from jaxfc.search.config import PHOTOGRAPHS, SEARCH, SearchConfig, SearchSettings
 from jaxfc.search.ledger import Sharing
+from jaxfc.search.recipes import table_search
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.cookbook import Recipe, recipe, recipes
 from jaxfc.training.runs import CONFIG
@@ -116,12 +118,16 @@ class Search(Plain):
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def defaults(self) -> "Search | None":
-        """Those of the search to be gone on with; or of a search of photographs."""
+        """Those of the search to be gone on with; or of a search of photographs, or of a table."""
         if self.resume:
             begun = SearchConfig.from_json(_out(self.out) / SEARCH)
             return Search(*flags_of(begun), study_name=begun.study or self.study_name)
         config = config_of(self.candidates, self.how)
-        return Search(*flags_of(PHOTOGRAPHS)) if config.train.data == "cifar10" and not config.spaces else None
+        if config.spaces:
+            return None
+        if config.train.data == "cifar10":
+            return Search(*flags_of(PHOTOGRAPHS))
+        return Search(*flags_of(table_search(config.train))) if Path(config.train.data).suffix in TABLES else None
 
     def run(self) -> None:
         """Run the command."""
@@ -191,13 +197,105 @@ class Predict(Plain):
     mesh: str | None = None
     """Devices that rows are divided among: data=8 (default: one)."""
     processes: tyro.conf.OmitArgPrefixes[ProcessFlags] = field(default_factory=ProcessFlags)
+    progress: bool = True
+    """Show a progress bar, where the output is a terminal."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
 
     def run(self) -> None:
         """Run the command."""
         from jaxfc.cli import use
 
-        use.predict(**self.arguments(), mesh=self.together())
+        use.predict(**self.arguments() | {"progress": None if self.progress else False}, mesh=self.together())
+
+
+@dataclass(frozen=True)
+class Calibrate(Plain):
+    """Fit a model's probabilities to rows that it was not trained on, and keep it beside the run's own."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    out: Path | None = None
+    """The file to write (default: calibrated.safetensors beside the model)."""
+    threshold: Literal["f1", "balanced_acc"] | None = None
+    """Also choose from which probability on to answer the second of two classes, or a label: the best by this."""
+    data: str | None = None
+    """Other data than the run's: a data set's name, or a .npz or .csv file."""
+    data_dir: str | None = None
+    """Folder that holds the data set's files."""
+    label: str | None = None
+    """Label column of a .csv (default: the last); several are joined by commas."""
+    split: str = "val"
+    """train, val or test."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import calibrate
+
+        calibrate.calibrate(**self.arguments())
+
+
+@dataclass(frozen=True)
+class Describe(Plain):
+    """Print a trained model's card, in Markdown: what it is, what it was trained on and how, how good it is."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    out: Path | None = None
+    """A file to write it to."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import card
+
+        card.describe(**self.arguments())
+
+
+@dataclass(frozen=True)
+class Export(Plain):
+    """Write a trained model, preprocessing included, for programs that know nothing of this library."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a model.safetensors."""
+    to: Literal["onnx", "stablehlo", "torch"] = "onnx"
+    """onnx for any runtime of it, stablehlo for jax.export, torch for torch.export.load (an FCNet alone)."""
+    out: Path | None = None
+    """The file to write (default: model.onnx, model.stablehlo or model.pt2 beside the model)."""
+    input_dtype: Literal["float32", "uint8"] = "float32"
+    """The type of the rows that it takes: uint8 for images as bytes (torch takes any)."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.cli import export
+
+        export.export(**self.arguments())
+
+
+@dataclass(frozen=True)
+class Inspect(Plain):
+    """Show what is in a table before training on it: what each column is, its values, and what it becomes."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """A .csv, .parquet or .arrow file."""
+    label: str | None = None
+    """Label column, by name or index (default: the last); several are joined by commas."""
+    column: tuple[str, ...] = ()
+    """What columns are: NAME=number, =category, =date, or =skip (default: as recognized)."""
+    weights: str | None = None
+    """Column with a weight for each example."""
+    task: str = "classification"
+    """classification, multilabel or regression."""
+    compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def run(self) -> None:
+        """Run the command."""
+        from jaxfc.data.overview import overview
+        from jaxfc.training.config import columns_of
+
+        how = {"label": self.label, "task": self.task, "weights": self.weights}
+        print(overview(self.file, columns=columns_of(self.column), **how))
 
 
 @dataclass(frozen=True)
@@ -269,6 +367,10 @@ Command: Any = (
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+    | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Gradcheck, tyro.conf.subcommand("gradcheck")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[Recipes, tyro.conf.subcommand("recipes")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxfc import metrics, plots
+from jaxfc import calibration, metrics, plots
 from jaxfc.artifacts.ensemble import Ensemble, load_predictor
 from jaxfc.artifacts.files import write_atomically, writing
 from jaxfc.artifacts.model import Model
@@ -44,23 +44,27 @@ def evaluate(
         FileNotFoundError, FormatError, ValueError, TypeError: a run, model or data that cannot be used.
     """
     model = load_model(run_folder)
-    name, x, y, w = _examples(run_folder, model, data, data_dir, label, weights, split)
+    name, x, y, w = examples(run_folder, model, data, data_dir, label, weights, split)
     prediction = model.prediction(x, copies=tta, mesh=mesh)
     measured = model.task.measure(prediction, y, w)
     print(f"{name}: {len(x)} rows")
     kind = model.about.targets
-    figure = None
+    figures = {}
     if kind == "classes":
         right = y if y.ndim == 1 else y.argmax(axis=1)
         matrix = metrics.confusion_matrix(right, np.asarray(model.task.answer(prediction)), len(model.classes))
         print(metrics.confusion_table(matrix, model.classes))
-        figure, what = plots.confusion(matrix, model.classes), "confusion"
+        figures["confusion"] = plots.confusion(matrix, model.classes)
+        sure, hits = prediction.max(axis=1), prediction.argmax(axis=1) == right
+        figures["reliability"] = plots.reliability(calibration.reliability(sure, hits, w))
     elif kind == "labels":
         print(metrics.label_table(y, np.asarray(model.task.answer(prediction)), model.classes))
+        each = None if w is None else np.repeat(w, prediction.shape[1])
+        figures["reliability"] = plots.reliability(calibration.reliability(prediction.ravel(), y.ravel(), each))
     elif isinstance(model.task, Regression) and not model.task.quantiles:
-        figure, what = plots.regression(y.reshape(prediction.shape), prediction, model.about.target_names), "regression"
-    if figure is not None:
-        folder = run_folder if run_folder.is_dir() else run_folder.parent
+        figures["regression"] = plots.regression(y.reshape(prediction.shape), prediction, model.about.target_names)
+    folder = run_folder if run_folder.is_dir() else run_folder.parent
+    for what, figure in figures.items():
         picture = plots.save_beside(figure, folder / f"{what}-{Path(data).stem if data else split}.png")
         print(f"picture: {picture}")
     last = "acc" if kind == "classes" else model.task.rank
@@ -69,7 +73,7 @@ def evaluate(
     return measured
 
 
-def _examples(
+def examples(
     run: Path,
     model: Model | Ensemble,
     data: str | None,
@@ -78,10 +82,11 @@ def _examples(
     weights: str | None,
     split: str,
 ) -> tuple[str, np.ndarray, np.ndarray, np.ndarray | None]:
+    """A name, inputs, targets and weights: a split of a run's data, or other data."""
     about = model.about
     if data and Path(data).suffix.lower() in KNOWN:
         like = {"num_features": model.num_features, "feature_names": about.feature_names, "classes": about.classes}
-        targets = {"targets": about.targets, "target_names": about.target_names}
+        targets = {"targets": about.targets, "target_names": about.target_names, "columns": about.columns}
         return data, *read_examples(Path(data), label=label, weights=weights, **like, **targets)
     if data:
         dataset = load(data, data_dir=data_dir)
@@ -125,7 +130,14 @@ def _check_unchanged(folder: Path, config: TrainConfig, data: Dataset) -> None:
         )
 
 
-def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0, mesh: str | None = None) -> Path:
+def predict(
+    run_folder: Path,
+    file: Path,
+    out: Path | None = None,
+    tta: int = 0,
+    mesh: str | None = None,
+    progress: bool | None = False,
+) -> Path:
     """Write what a model predicts for a file's rows, as CSV.
 
     Of a classification, the label and each class's probability; of several labels, 0 or 1 and a probability
@@ -136,24 +148,26 @@ def predict(run_folder: Path, file: Path, out: Path | None = None, tta: int = 0,
         FileNotFoundError, FormatError, ValueError: a run, model or file that cannot be used.
     """
     out = file.with_suffix(".predictions.csv") if out is None else out
-    _check_free(out)
+    check_free(out)
     model = load_model(run_folder)
-    x = read_features(file, num_features=model.num_features, feature_names=model.feature_names)
+    like = {"feature_names": model.feature_names, "columns": model.about.columns}
+    x = read_features(file, num_features=model.num_features, **like)
     outputs = model.about.num_targets or len(model.classes)
     check_memory(f"a table of {len(x)} predictions", _CELL * len(x) * (outputs + 1), "predict fewer rows at a time")
-    prediction = model.prediction(x, copies=tta, mesh=mesh)
+    prediction = model.prediction(x, copies=tta, mesh=mesh, progress=progress)
     head, answers = _columns(model, prediction)
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(head)
     writer.writerows([*answer, *values] for answer, values in zip(answers, _texts(model, prediction), strict=True))
-    _check_free(out)  # another process may have been as quick
+    check_free(out)  # another process may have been as quick
     write_atomically(out, lines.getvalue())
     print(f"{len(x)} rows: {out}")
     return out
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
+    """Raise a FileExistsError if a file to be written is there already."""
     if writing() and os.path.lexists(out):
         raise FileExistsError(f"{out} exists: remove it, or name another --out")
 
@@ -180,6 +194,13 @@ def _texts(model: Model | Ensemble, prediction: np.ndarray) -> list[list[str]]:
     return [[form.format(value) for value in row] for row in prediction]
 
 
+def model_path(run: Path) -> Path:
+    """The file of a run folder's model; of a folder without one, its ensemble; a file is itself."""
+    if not run.is_dir():
+        return run
+    return run / MODEL if (run / MODEL).exists() or not (run / ENSEMBLE).exists() else run / ENSEMBLE
+
+
 def load_model(run: Path) -> Model | Ensemble:
     """Load the model of a run folder, or a file with a model or an ensemble; turns 64-bit mode on if it needs it.
 
@@ -187,9 +208,7 @@ def load_model(run: Path) -> Model | Ensemble:
         FileNotFoundError: it is not there.
         FormatError: it cannot be used.
     """
-    path = run
-    if run.is_dir():
-        path = run / MODEL if (run / MODEL).exists() or not (run / ENSEMBLE).exists() else run / ENSEMBLE
+    path = model_path(run)
     if path.suffix != ".safetensors":
         raise (
             FormatError(f"{path} is neither a run folder nor a .safetensors file")

@@ -13,8 +13,8 @@ from jaxfc.data.encoder import Encoder, Layout, inputs_of
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.loaders import LOADERS, load
 from jaxfc.data.normalizer import Encoding, Normalizer, centred, standardized
-from jaxfc.data.plans import PLANS, Plan, check_batch, replacement_plan, shuffled_plan
-from jaxfc.data.split import held_out_rows, hold_out
+from jaxfc.data.plans import PLANS, Plan, check_batch, continuous_plan, replacement_plan, shuffled_plan
+from jaxfc.data.split import Splitting, held_out_rows, hold_out
 from jaxfc.data.tables import TASKS, read_examples, read_features
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Normalizer",
     "Plan",
     "Rows",
+    "Splitting",
     "as_device_rows",
     "as_stored",
     "as_targets",
@@ -42,6 +43,7 @@ __all__ = [
     "check_batch",
     "check_examples",
     "check_inputs",
+    "continuous_plan",
     "held_out_rows",
     "hold_out",
     "inputs_of",

@@ -1,4 +1,4 @@
-"""Reading a table of numbers and labels from a Parquet or Arrow file, some rows at a time."""
+"""Reading a table of features and labels from a Parquet or Arrow file, numbers some rows at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from jaxfc.data.arrays import as_weights
+from jaxfc.data.arrays import Array, as_weights
+from jaxfc.data.cells import Sheet, as_sheet
 from jaxfc.data.checks import check_inputs
-from jaxfc.data.csv_file import Column, Table, choose_columns
+from jaxfc.data.csv_file import Column, NotNumbers, Table, choose_columns
 from jaxfc.data.file_rows import FileRows
 from jaxfc.data.mapped import is_large, spilled
 from jaxfc.data.opening import check_room, damaged, file_size
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 _ROWS = 2**14  # read at once
+_OBJECT = 80  # bytes of a value that is text, or may be missing
 
 
 def read_arrow(
@@ -25,6 +27,7 @@ def read_arrow(
     features: Sequence[str] | None = None,
     weights: str | None = None,
     stream: bool | None = None,
+    sheet: bool = False,
 ) -> Table:
     """Read a Parquet or Arrow file as `jaxfc.data.csv_file.read_csv` reads a `.csv`; see there for arguments.
 
@@ -33,7 +36,8 @@ def read_arrow(
 
     Raises:
         FormatError: not such a file, or a damaged one.
-        ValueError: as `read_csv`; a column with missing values, or a feature that is no number.
+        NotNumbers: a feature that is no finite number, unless a sheet is asked for.
+        ValueError: as `read_csv`; labels or weights with missing values.
         ImportError: pyarrow is not installed.
         FileNotFoundError: there is no such file.
     """
@@ -41,30 +45,56 @@ def read_arrow(
     schema, count, batches = _opened(path)
     columns = choose_columns(list(schema.names), label if with_label else (), features, weights, path)
     names = [schema.names[i] for i in columns.features]
-    types = [_number_type(schema.field(i), path) for i in columns.features]
     if not count:
         raise ValueError(f"{path} has columns but no rows")
-    narrow = all(np.can_cast(each, np.float32) for each in types)
-    shape, dtype = (count, len(names)), np.float32 if narrow else np.float64
-    size = count * len(names) * np.dtype(dtype).itemsize
-    large = is_large(size, stream)
-    if not large:
-        check_room(path, size, f"a table of {count} rows")
-    x = spilled(shape, dtype) if large else np.empty(shape, dtype)
+    rows = None
+    if sheet:
+        check_room(path, _OBJECT * count * len(names), f"a table of {count} rows")
+    else:
+        rows = _space(schema, columns.features, count, path, stream)
     labels: dict[str, list[str]] = {schema.names[i]: [] for i in columns.labels}
-    row_weights, start = [], 0
+    row_weights, start, held = [], 0, []
     for batch in batches:
-        for place, i in enumerate(columns.features):
-            x[start : start + len(batch), place] = _values(batch, i, path, start)
+        if rows is None:
+            held.append(batch.select(names))
+        else:
+            for place, i in enumerate(columns.features):
+                rows[start : start + len(batch), place] = _values(batch, i, path, start, NotNumbers)
         for i in columns.labels:
             labels[schema.names[i]] += _texts(batch, i, path, start)
         if columns.weights is not None:
             row_weights.append(_values(batch, columns.weights, path, start))
         start += len(batch)
-    x = FileRows(x) if large else x
-    check_inputs(x, what=str(path))
+    x = _sheet(held, path) if rows is None else _checked(rows, path)
     w = None if weights is None else as_weights(np.concatenate(row_weights), count, what=f"{path}: column {weights!r}")
     return Table(tuple(names), x, labels, w, range(1, count + 1))
+
+
+def _space(schema: Any, features: list[int], count: int, path: Path, stream: bool | None) -> np.ndarray:
+    """Room for numbers: in memory, or in a temporary file where they are large."""
+    types = [_number_type(schema.field(i), path) for i in features]
+    narrow = all(np.can_cast(each, np.float32) for each in types)
+    shape, dtype = (count, len(features)), np.float32 if narrow else np.float64
+    size = count * len(features) * np.dtype(dtype).itemsize
+    if is_large(size, stream):
+        return spilled(shape, dtype)
+    check_room(path, size, f"a table of {count} rows")
+    return np.empty(shape, dtype)
+
+
+def _checked(rows: np.ndarray, path: Path) -> Array:
+    x = FileRows(rows) if isinstance(rows, np.memmap) else rows
+    try:
+        check_inputs(x, what=str(path))
+    except ValueError as error:
+        raise NotNumbers(str(error)) from error
+    return x
+
+
+def _sheet(batches: list[Any], path: Path) -> Sheet:
+    import pyarrow as pa
+
+    return as_sheet(pa.Table.from_batches(batches))._replace(where=lambda row: f"{path}: row {row}")
 
 
 def arrow_names(path: Path) -> tuple[str, ...]:
@@ -100,20 +130,20 @@ def _number_type(field: Any, path: Path) -> np.dtype:
     import pyarrow.types as kinds
 
     if not (kinds.is_integer(field.type) or kinds.is_floating(field.type) or kinds.is_boolean(field.type)):
-        raise ValueError(f"{path}: column {field.name!r} is of {field.type}: features must be numbers")
+        raise NotNumbers(f"{path}: column {field.name!r} is of {field.type}: features must be numbers")
     return np.dtype(field.type.to_pandas_dtype())
 
 
-def _column(batch: Any, i: int, path: Path, start: int) -> Any:
+def _column(batch: Any, i: int, path: Path, start: int, error: type[ValueError] = ValueError) -> Any:
     column = batch.column(i)
     if column.null_count:
         row = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise ValueError(f"{path}: row {row}: column {batch.schema.names[i]!r} is empty: fill or remove missing values")
+        raise error(f"{path}: row {row}: column {batch.schema.names[i]!r} is empty: fill or remove missing values")
     return column
 
 
-def _values(batch: Any, i: int, path: Path, start: int) -> np.ndarray:
-    return _column(batch, i, path, start).to_numpy(zero_copy_only=False)
+def _values(batch: Any, i: int, path: Path, start: int, error: type[ValueError] = ValueError) -> np.ndarray:
+    return _column(batch, i, path, start, error).to_numpy(zero_copy_only=False)
 
 
 def _texts(batch: Any, i: int, path: Path, start: int) -> list[str]:

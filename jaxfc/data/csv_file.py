@@ -1,6 +1,8 @@
-"""Reading a table of numbers and labels from a `.csv` file."""
+"""Reading a table of features and labels from a `.csv` file."""
 
+import io
 import math
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxfc.data.arrays import Array, as_weights
+from jaxfc.data.cells import MISSING, Sheet, of_texts
 from jaxfc.data.opening import check_room, file_size
 from jaxfc.errors import FormatError, listed, shortened, unknown_name
 from jaxfc.memory import in_units
@@ -20,6 +23,17 @@ Column = str | int
 
 _LONGEST = 1000  # characters of a name or a label: a longer one is a text, which somebody would have to read
 _LONGEST_LINE = 2**26
+_DELIMITERS = ",;\t|"
+_SAMPLE = 2**20  # characters by which the delimiter is found
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?")
+
+
+class NotNumbers(ValueError):
+    """A feature of a table is no finite number: the table has to be read as a `jaxfc.data.cells.Sheet`.
+
+    >>> issubclass(NotNumbers, ValueError)
+    True
+    """
 
 
 class Table(NamedTuple):
@@ -27,7 +41,8 @@ class Table(NamedTuple):
 
     Args:
         features: the names of the feature columns.
-        x: `(rows, features)` of floats, which may be in a file; of a `.csv` float64, finite in float32 too.
+        x: `(rows, features)` of floats, which may be in a file; of a `.csv` float64, finite in float32 too. Or, where
+            that was asked for, a `jaxfc.data.cells.Sheet` of these columns as they are.
         labels: the text in each label column, by its name, a row each; empty where no label was asked for.
         weights: the rows' weights, `(rows,)` float32, or None where none were asked for.
         lines: the line of the file each row stands on; of a file without lines, its number from 1.
@@ -37,7 +52,7 @@ class Table(NamedTuple):
     """
 
     features: tuple[str, ...]
-    x: Array
+    x: Array | Sheet
     labels: dict[str, list[str]]
     weights: np.ndarray | None
     lines: Sequence[int]
@@ -58,10 +73,12 @@ def read_csv(
     with_label: bool = True,
     features: Sequence[str] | None = None,
     weights: str | None = None,
+    sheet: bool = False,
 ) -> Table:
-    r"""Read a comma-separated file in UTF-8, whose first line names the columns.
+    r"""Read a table in UTF-8, whose first line names the columns.
 
-    Blank lines are skipped, and so is white space around values.
+    Values are separated by commas, semicolons, tabs or `|`, whichever divides the first lines into the same number of
+    values, and the most. Blank lines are skipped, and so is white space around values.
 
     Args:
         path: the file.
@@ -69,12 +86,13 @@ def read_csv(
         with_label: whether there is a label column to read.
         features: the columns to read as features, in this order; by default all but labels and weights.
         weights: the column that holds the rows' weights, if there is one.
+        sheet: keep features as the text that they are.
 
     Raises:
+        NotNumbers: a feature that is not a finite number, unless a sheet is asked for.
         FormatError: not such a file: not text, rows of unequal length, wrong quotes, or no header.
-        ValueError: columns without a name or of the same name, a column that is not there or serves twice, a
-            feature that is not a finite number, an empty label, or a weight that is not a number of at least 0.
-            The message says where.
+        ValueError: columns without a name or of the same name, a column that is not there or serves twice, an
+            empty label, or a weight that is not a number of at least 0. The message says where.
         FileNotFoundError: there is no such file.
 
     >>> import tempfile
@@ -86,17 +104,22 @@ def read_csv(
     (('a', 'b'), {'side': ['left', 'right']})
     """
     values, lines, row_weights = array("d"), array("q"), array("d")
-    with _reading(path) as reader, np.errstate(over="ignore"):
+    texts: dict[int, list[str]] = {}
+    with _reading(path, as_text=sheet) as reader, np.errstate(over="ignore"):
         names = _header(next(reader, []), path)
         columns = choose_columns(names, label if with_label else (), features, weights, path)
         labels = {names[i]: [] for i in columns.labels}
+        texts = {i: [] for i in columns.features} if sheet else {}
         for row in reader:
             if not row or (len(row) == 1 and not row[0].strip()):
                 continue
             place = f"{path}, line {reader.line_num}"
             if len(row) != len(names):
                 raise FormatError(f"{place}: {len(row)} values where the header names {len(names)} columns")
-            values.frombytes(_numbers(row, columns.features, names, place).tobytes())
+            for i, column in texts.items():
+                column.append(row[i])
+            if not sheet:
+                values.frombytes(_numbers(row, columns.features, names, place).tobytes())
             for i in columns.labels:
                 labels[names[i]].append(_label(row[i], names[i], place))
             if columns.weights is not None:
@@ -104,7 +127,11 @@ def read_csv(
             lines.append(reader.line_num)
     if not lines:
         raise ValueError(f"{path} has a header but no rows")
-    x = np.frombuffer(values, np.float64).reshape(len(lines), len(columns.features))
+    if sheet:
+        cells = tuple(of_texts(names[i], _with_points(texts[i], reader.dialect.delimiter)) for i in columns.features)
+        x: Any = Sheet(cells, len(lines), where=lambda row: f"{path}, line {lines[row]}")
+    else:
+        x = np.frombuffer(values, np.float64).reshape(len(lines), len(columns.features))
     w = None if weights is None else as_weights(np.array(row_weights), len(lines), what=f"{path}: column {weights!r}")
     return Table(tuple(names[i] for i in columns.features), x, labels, w, lines)
 
@@ -127,13 +154,17 @@ def column_names(path: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Any]:
+def _reading(path: Path, as_text: bool = False) -> Iterator[Any]:
     import csv
 
-    _check_room(path)
+    _check_room(path, as_text)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, skipinitialspace=True, strict=True)
+        reader: Any = None
         try:
+            sample = file.read(_SAMPLE)
+            file.seek(0)
+            how = {"skipinitialspace": True, "strict": True}
+            reader = csv.reader(file, delimiter=delimiter_of(sample, whole=len(sample) < _SAMPLE), **how)
             yield reader
         except UnicodeDecodeError as error:
             raise FormatError(f"{path} is not text in UTF-8 ({error.reason}): save it as CSV in UTF-8") from error
@@ -141,17 +172,51 @@ def _reading(path: Path) -> Iterator[Any]:
             raise FormatError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _check_room(path: Path) -> None:
+def delimiter_of(sample: str, whole: bool = True) -> str:
+    r"""What separates the values of a table, going by its first lines; a comma where nothing does.
+
+    Args:
+        sample: how the table begins.
+        whole: whether that is all of it, so that its last line ends there.
+
+    >>> delimiter_of("size;price\n1,5;2\n"), delimiter_of("a\n1\n")
+    (';', ',')
+    """
+    import csv
+
+    found = {}
+    for delimiter in _DELIMITERS:
+        try:
+            rows = list(csv.reader(io.StringIO(sample), delimiter=delimiter, skipinitialspace=True))
+        except csv.Error:  # a field too long, say: the table's reader says where
+            rows = [sample.partition("\n")[0].split(delimiter)]
+        rows = [row for row in rows if row]
+        rows = rows if whole or len(rows) < 2 else rows[:-1]
+        width = len(rows[0]) if rows else 1
+        found[delimiter] = (width > 1 and all(len(row) == width for row in rows), width)
+    return max(_DELIMITERS, key=lambda delimiter: found[delimiter])
+
+
+def _with_points(texts: list[str], delimiter: str) -> list[str]:
+    """A column in which a comma stands for the decimal point, as where semicolons separate, with points."""
+    if delimiter == "," or not any("," in text for text in texts):
+        return texts
+    if all(_DECIMAL_COMMA.fullmatch(text.strip()) or text.strip().lower() in MISSING for text in texts):
+        return [text.replace(",", ".") for text in texts]
+    return texts
+
+
+def _check_room(path: Path, as_text: bool) -> None:
     """Raise unless there is memory for a table as wide, and of rows as long, as a file begins with."""
     size = file_size(path)
     with path.open("rb") as file:
         head, row = file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE)
     if len(head) == _LONGEST_LINE:
         raise FormatError(f"{path}: its first line does not end within {in_units(_LONGEST_LINE)}: it is no table")
-    columns = head.count(b",") + 1
+    columns = max(head.count(delimiter.encode()) for delimiter in _DELIMITERS) + 1
     rows = size // max(len(row), 2 * columns)
-    # A number takes eight bytes, then four, and is copied into a split; a label is an object.
-    check_room(path, rows * (16 * columns + 100), f"a table of about {rows} rows")
+    # A number takes eight bytes, then four, and is copied into a split; a label is an object, and so is a text.
+    check_room(path, rows * ((80 if as_text else 16) * columns + 100), f"a table of about {rows} rows")
 
 
 def _header(row: list[str], path: Path) -> list[str]:
@@ -220,7 +285,9 @@ def _feature_indices(
     if features is None:
         chosen = [i for i in range(len(names)) if i not in other]
         if not chosen and len(names) == 1:
-            raise ValueError(f"{path} has only the column {names[0]!r}: are its values separated by commas?")
+            raise ValueError(
+                f"{path} has only the column {names[0]!r}: are its values separated by commas, semicolons, tabs or |?"
+            )
         if not chosen:
             raise ValueError(f"{path} has no column left for features beside {listed(names)}: name fewer labels")
         return chosen
@@ -245,7 +312,7 @@ def _numbers(row: list[str], chosen: list[int], names: list[str], place: str) ->
     except ValueError:
         pass
     i = next(i for i in chosen if _parse(row[i]) is None or not math.isfinite(np.float32(row[i])))
-    raise ValueError(
+    raise NotNumbers(
         f"{place}: column {names[i]!r} is {_shown(row[i])}: features must be finite numbers; "
         "fill or remove missing values, and turn text into numbers"
     )

@@ -1,44 +1,31 @@
 """A user's own data, from files of arrays and tables: to train on, to evaluate a model on, to predict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Num
 
 from jaxfc.data import labels
-from jaxfc.data.arrays import Array, as_targets, as_weights, narrowed, narrowed_exactly
-from jaxfc.data.checks import check_examples, is_soft
-from jaxfc.data.csv_file import Column, Table
+from jaxfc.data.array_sets import Part, npz_classes, npz_examples, npz_parts, npz_targets
+from jaxfc.data.arrays import Array, narrowed, narrowed_exactly
+from jaxfc.data.cells import Sheet
+from jaxfc.data.checks import is_soft
+from jaxfc.data.columns import Columns, recognize
+from jaxfc.data.csv_file import Column, NotNumbers, Table
 from jaxfc.data.dataset import Dataset
+from jaxfc.data.encoder import Encoder
 from jaxfc.data.normalizer import standardized
 from jaxfc.data.npz_file import as_features
-from jaxfc.data.odd import check_alike, check_classes_repeat, warn_of_numbers, warn_of_untrained
+from jaxfc.data.odd import check_classes_repeat, warn_of_numbers, warn_of_untrained
 from jaxfc.data.readers import ARRAYS, TABLES, check_suffix, column_names, is_csv, read_arrays, read_table
-from jaxfc.data.split import held_out_rows
-from jaxfc.errors import FormatError, unknown_name
+from jaxfc.data.split import Splitting, held_out_rows
+from jaxfc.errors import unknown_name
 
 # What there is to learn from a file, and the kind of its targets.
 TASKS = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
-
-# A label far beyond the number of rows is an identifier and no class index; a few rows may still
-# hold labels of many classes.
-_MOST_CLASSES = 1000
-
-
-class Part(NamedTuple):
-    """The inputs, targets and weights of a split."""
-
-    x: Array
-    y: np.ndarray
-    w: np.ndarray | None
-
-    def rows(self, indices: np.ndarray) -> "Part":
-        """Return some of the rows."""
-        return Part(*(array if array is None else array[indices] for array in self))
-
 
 Examples = tuple[Num[Array, "rows features"], np.ndarray, np.ndarray | None]
 
@@ -50,6 +37,8 @@ def load(
     task: str = "classification",
     weights: str | None = None,
     stream: bool | None = None,
+    columns: Mapping[str, str] | None = None,
+    splitting: Splitting = Splitting(),  # noqa: B008 (it is immutable)
 ) -> Dataset:
     """Load a data set to train on from a file of arrays (`.npz`, `.npy`) or a table (`.csv`, `.parquet`, `.arrow`).
 
@@ -61,7 +50,9 @@ def load(
 
     A `.csv` file has a first line that names its columns: one label column, of integers or text; several of 0
     and 1 for the task `"multilabel"`; one or several of numbers for `"regression"`. The others are features. So it
-    is with a `.parquet`, `.arrow` or `.feather` file.
+    is with a `.parquet`, `.arrow` or `.feather` file. Where features are all finite numbers they stay as they are, and
+    the normalizer standardizes them. Text, dates and missing values are recognized by `jaxfc.data.recognize`, stored as
+    its codes, and encoded by a `jaxfc.data.Encoder`.
 
     Text labels are numbered in sorted order, and the integers of a `.csv` in order of size;
     `classes` keeps the mapping. Without validation rows a tenth of all rows, drawn at random with
@@ -77,12 +68,15 @@ def load(
             than a quarter of the memory that is free. What is compressed is unpacked into a temporary file once.
         weights: the column of a `.csv` file that holds the examples' weights, or the array of a `.npz` file: with
             `"w"` those of the validation rows are `w_val` and those of the test rows `w_test`, if they are there.
+        columns: for columns of a table, `"number"`, `"category"`, `"date"` or `"skip"`, as `jaxfc.data.recognize` takes
+            it. Where it is given, tables of numbers are recognized and encoded as well.
+        splitting: how rows are held out; by default at random.
 
     Raises:
         FormatError: a corrupted or truncated file, one that lacks an array, or uneven rows.
-        ValueError: contents that cannot be used: missing or infinite values, features that are not
-            numbers, fewer than 2 classes, too few rows, an unknown label column, and so on. The
-            message says where.
+        ValueError: contents that cannot be used: infinite values, values that do not fit their column, missing ones in
+            arrays or targets, fewer than 2 classes, too few rows, an unknown label column, and so on. The message says
+            where.
         TypeError: labels that are neither integers nor text, or targets of a regression that are not numbers.
         FileNotFoundError: there is no such file.
 
@@ -98,20 +92,101 @@ def load(
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
     if check_suffix(path) in TABLES:
-        table = read_table(path, stream=stream, label=_label(label, TASKS[task]), weights=weights)
-        y, classes = _csv_targets(table, TASKS[task], path)
-        parts = {"train": Part(table.x, y, table.weights)}
-        names = tuple(table.labels) if task == "regression" else None
-        return _dataset(path, parts, TASKS[task], classes, target_names=names, feature_names=table.features)
+        splitting.check()
+        how = {"label": label, "task": task, "weights": weights, "key": splitting.key}
+        table, y, classes, keys = read_targets(path, columns, stream, **how)
+        names = {"feature_names": table.features, "target_names": tuple(table.labels) if task == "regression" else None}
+        x, found = table.x, None
+        if isinstance(x, Sheet):
+            found = recognize(x, columns)
+            x, names["feature_names"] = found.codes(x), tuple(column.name for column in found.columns)
+        parts = {"train": Part(x, y, table.weights)}
+        if splitting != Splitting():
+            parts = _split(parts["train"], splitting, _keys(splitting, keys, y, task, path))
+        return _dataset(path, parts, TASKS[task], classes, columns=found, **names)
+    if splitting != Splitting():
+        raise ValueError(f"{splitting} is for tables; {path} holds arrays: put x_val and x_test into it instead")
+    if columns is not None:
+        raise ValueError(f"columns={dict(columns)} is for tables; {path} holds arrays of numbers: leave it out")
     if label is not None:
         raise ValueError(f"label={label!r} is for .csv files; the labels of {path} are its array 'y'")
-    parts, image_shape = _npz_parts(path, weights, stream)
-    parts, classes = _npz_classes(parts, path) if task == "classification" else _npz_targets(parts, TASKS[task], path)
+    parts, image_shape = npz_parts(path, weights, stream)
+    parts, classes = npz_classes(parts, path) if task == "classification" else npz_targets(parts, TASKS[task], path)
     return _dataset(path, parts, TASKS[task], classes, image_shape=image_shape)
 
 
+def read_any(path: Path, columns: Mapping[str, str] | None, stream: bool | None = None, **which: Any) -> Table:
+    """Read a table of numbers; or as a sheet, where something else is in it or `columns` are given."""
+    if columns is None:
+        try:
+            return read_table(path, stream=stream, **which)
+        except NotNumbers:
+            if stream:  # what is recognized is held in memory
+                raise
+    return read_table(path, sheet=True, **which)
+
+
+def read_targets(
+    path: Path,
+    columns: Mapping[str, str] | None,
+    stream: bool | None = None,
+    *,
+    label: Column | None,
+    task: str,
+    weights: str | None,
+    key: str | None = None,
+) -> tuple[Table, np.ndarray, tuple[str, ...], list[str] | None]:
+    """Read a table to learn from; arguments are those of `load`, and the column that rows are split by.
+
+    Returns:
+        The table, its targets, the names of classes or labels, and the text of that column, if there is one.
+    """
+    wanted = _label(label, TASKS[task])
+    if key is not None:
+        names = column_names(path)
+        if key not in names:
+            raise unknown_name(f"column to split {path} by:", key, names)
+        rest = [name for name in names if name not in (key, weights)]
+        wanted = rest[-1:] if wanted is None else [wanted] if isinstance(wanted, Column) else wanted
+        wanted = [*wanted, key]
+    table = read_any(path, columns, stream, label=wanted, weights=weights)
+    keys = None if key is None else table.labels.pop(key)
+    return table, *_csv_targets(table, TASKS[task], path), keys
+
+
+def _keys(splitting: Splitting, keys: list[str] | None, y: np.ndarray, task: str, path: Path) -> np.ndarray:
+    """What rows are split by: texts, times as numbers, or classes."""
+    if splitting.stratified:
+        if task != "classification":
+            raise ValueError(f"{path}: stratified is for classes, and a {task} has none: leave it out")
+        return y
+    if splitting.by:
+        return np.array(keys)
+    time = {splitting.time: keys}
+    kinds = {splitting.time: "number"}
+    times = recognize(time)
+    times = recognize(time, kinds) if times.columns[0].kind == "category" else times
+    codes = times.codes(time)[:, 0]
+    missing = np.flatnonzero(np.isnan(codes))
+    if len(missing):
+        raise ValueError(
+            f"{path}: row {missing[0]} has no value in column {splitting.time!r}: fill it in, or remove it"
+        )
+    return codes
+
+
+def _split(rows: Part, splitting: Splitting, keys: np.ndarray) -> dict[str, Part]:
+    """Hold out a tenth of the rows to test on, which are the latest, and of the others as many to validate on."""
+    parts, fraction = {}, 1 / 10
+    for split in ("test", "val"):
+        kept, held = splitting.hold_out(keys, fraction)
+        parts[split], rows, keys = rows.rows(held), rows.rows(kept), keys[kept]
+        fraction = 1 / 9
+    return {"train": rows, **parts}
+
+
 def read_features(
-    path: str | Path, *, num_features: int, feature_names: Sequence[str] | None = None
+    path: str | Path, *, num_features: int, feature_names: Sequence[str] | None = None, columns: Columns | None = None
 ) -> Num[Array, "rows features"]:
     r"""Read inputs to make predictions for: a `.npy` array, the `x` of a `.npz` file, or a `.csv` file.
 
@@ -120,6 +195,7 @@ def read_features(
         num_features: the number of features of the model.
         feature_names: the `.csv` columns to use, in this order; others, such as a label, are ignored. By
             default all columns, in the file's order.
+        columns: those of the model, where it has any: rows are read as they are, and become their codes.
 
     Returns:
         `(rows, num_features)`: uint8, float32, or float64 where float32 does not hold the numbers exactly. Rows that
@@ -138,6 +214,10 @@ def read_features(
     array([[1., 2.]], dtype=float32)
     """
     path = Path(path)
+    if columns is not None:
+        if check_suffix(path) in ARRAYS:
+            return columns.codes(read_arrays(path, required=("x",))["x"])
+        return columns.codes(read_table(path, with_label=False, features=_used(columns), sheet=True).x)
     if check_suffix(path) in TABLES:
         table = read_table(path, with_label=False, features=feature_names)
         _check_columns(table.features, num_features, path, "without a label column")
@@ -155,6 +235,7 @@ def read_examples(
     targets: str = "classes",
     target_names: Sequence[str] | None = None,
     weights: str | None = None,
+    columns: Columns | None = None,
 ) -> Examples:
     r"""Read rows with their targets to evaluate a model on: `x` and `y` of a `.npz` file, or a `.csv` file.
 
@@ -171,6 +252,7 @@ def read_examples(
         targets: the kind of the model's targets, as in `Dataset`.
         target_names: the names of the numbers that the model predicts, if it has them.
         weights: the column or array with the examples' weights, as for `load`.
+        columns: as for `read_features`.
 
     Returns:
         `(x, y, w)`: `x` as `read_features` returns it, `y` as a `Dataset` stores it, and the weights or None.
@@ -191,12 +273,13 @@ def read_examples(
     if targets not in TASKS.values():
         raise unknown_name("targets", targets, TASKS.values())
     if check_suffix(path) in ARRAYS:
-        return _npz_examples(path, classes, num_features, targets, target_names, weights)
+        return npz_examples(path, classes, num_features, targets, target_names, weights, columns)
     usual = tuple({"classes": (), "labels": classes, "numbers": target_names or ()}[targets])
     label = _label(label, targets)
     if usual and (set(usual) <= set(column_names(path)) if label is None else _same(label, usual)):
         label = usual  # in the model's order
-    table = read_table(path, label=label, features=feature_names, weights=weights)
+    how = {"features": feature_names} if columns is None else {"features": _used(columns), "sheet": True}
+    table = read_table(path, label=label, weights=weights, **how)
     _check_columns(table.features, num_features, path, "beside the label column")
     if usual and len(table.labels) != len(usual):
         raise ValueError(
@@ -209,7 +292,12 @@ def read_examples(
     else:
         y, _ = _csv_targets(table, targets, path)
     y = narrowed_exactly(y, what=f"{path}: y") if targets == "numbers" else y
-    return narrowed_exactly(table.x, what=f"{path}: x"), y, table.weights
+    x = narrowed_exactly(table.x, what=f"{path}: x") if columns is None else columns.codes(table.x)
+    return x, y, table.weights
+
+
+def _used(columns: Columns) -> list[str]:
+    return [column.name for column in columns.columns]
 
 
 def _check_columns(features: tuple[str, ...], num_features: int, path: Path, which: str) -> None:
@@ -248,100 +336,6 @@ def _csv_targets(table: Table, targets: str, path: Path) -> tuple[np.ndarray, tu
     return y[:, 0] if y.shape[1] == 1 else y, ()
 
 
-def _npz_parts(path: Path, weights: str | None, stream: bool | None) -> tuple[dict[str, Part], tuple[int, ...] | None]:
-    """Return the splits a `.npz` file holds, and the shape of an image where `x` holds images."""
-    optional = ("x_val", "y_val", "x_test", "y_test")
-    w_names = () if weights is None else (weights, f"{weights}_val", f"{weights}_test")
-    arrays = read_arrays(path, required=("x", "y", *w_names[:1]), optional=(*optional, *w_names[1:]), stream=stream)
-    for mine, other in zip(optional, ("y_val", "x_val", "y_test", "x_test"), strict=True):
-        if mine in arrays and other not in arrays:
-            raise FormatError(f"{path} holds {mine!r} but lacks the array {other!r}")
-    shape = arrays["x"].shape[1:]
-    is_image = arrays["x"].dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3)))
-    parts = {}
-    for split, suffix in (("train", ""), ("val", "_val"), ("test", "_test")):
-        if f"x{suffix}" in arrays:
-            x = as_features(arrays.pop(f"x{suffix}"), what=f"{path}: {split}")
-            w = arrays.get(f"{weights}{suffix}")
-            w = None if w is None else as_weights(w, len(x), what=f"{path}: {weights}{suffix}")
-            parts[split] = Part(x, arrays[f"y{suffix}"], w)
-    check_alike(
-        {f"x{'' if split == 'train' else f'_{split}'}": part.x for split, part in parts.items()}, what=str(path)
-    )
-    return parts, shape if is_image else None
-
-
-def _npz_classes(parts: dict[str, Part], path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Return the splits with labels as int32 class indices or soft targets, and the classes' names."""
-    if all(part.y.dtype.kind in "US" for part in parts.values()):
-        names = [_texts(part.x, part.y, what=f"{path}: {split}") for split, part in parts.items()]
-        indices, classes = labels.encode([name for part in names for name in part], what=str(path))
-        ends = np.cumsum([len(part) for part in names])[:-1]
-        check_classes_repeat(len(classes), len(indices), what=f"{path}: y")
-        split_indices = zip(parts.items(), np.split(indices, ends), strict=True)
-        return {split: part._replace(y=y) for (split, part), y in split_indices}, classes
-    targets = [part.y for part in parts.values()]
-    highest = max((int(y.max()) for y in targets if y.size and y.dtype.kind in "iu"), default=0)
-    num_classes = next((y.shape[1] for y in targets if is_soft(y)), highest + 1)
-    for split, part in parts.items():
-        check_examples(part.x, part.y, num_classes, what=f"{path}: {split}")
-    labels.check_classes(num_classes, what=str(path))
-    if highest >= max(_MOST_CLASSES, *map(len, targets)):
-        raise ValueError(
-            f"{path}: y holds {highest}, but labels must be class indices 0, 1, 2 and so on: "
-            "number them with np.unique(y, return_inverse=True)"
-        )
-    train = parts["train"].y
-    if not is_soft(train):
-        distinct = len(np.unique(train))
-        check_classes_repeat(distinct, len(train), what=f"{path}: y")
-        warn_of_numbers((), distinct, len(train), what=f"{path}: y")
-    stored = {split: part._replace(y=as_targets(part.y, "classes")) for split, part in parts.items()}
-    return stored, tuple(map(str, range(num_classes)))
-
-
-def _npz_targets(parts: dict[str, Part], targets: str, path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Return the splits with checked labels or numbers, and the labels' names."""
-    y = parts["train"].y
-    num_outputs = y.shape[1] if y.ndim == 2 else 1
-    for split, part in parts.items():
-        check_examples(part.x, part.y, num_outputs, what=f"{path}: {split}", targets=targets)
-    stored = {split: part._replace(y=as_targets(part.y, targets)) for split, part in parts.items()}
-    return stored, tuple(map(str, range(num_outputs))) if targets == "labels" else ()
-
-
-def _npz_examples(
-    path: Path,
-    classes: Sequence[str],
-    num_features: int,
-    targets: str,
-    target_names: Sequence[str] | None,
-    weights: str | None,
-) -> Examples:
-    arrays = read_arrays(path, required=("x", "y", *(() if weights is None else (weights,))))
-    x, y = as_features(arrays["x"], what=str(path), num_features=num_features), arrays["y"]
-    w = None if weights is None else as_weights(arrays[weights], len(x), what=f"{path}: {weights}")
-    if targets == "classes" and not is_soft(y):
-        names = _texts(x, y, what=str(path))
-        return x, labels.look_up(names, classes, where=[f"{path}: y[{i}]" for i in range(len(names))]), w
-    own = y.shape[1] if y.ndim == 2 else 1
-    num_outputs = len(target_names or range(own)) if targets == "numbers" else len(classes)
-    check_examples(x, y, num_outputs, what=str(path), targets=targets)
-    return x, as_targets(y, targets), w
-
-
-def _texts(x: np.ndarray, y: np.ndarray, *, what: str) -> list[str]:
-    """Return integer or text labels as text, after the checks that hold for both."""
-    # A range is checked by look-up, which also serves classes named -1 and 1: here any label is in it.
-    check_examples(x, np.zeros(y.shape, np.int32) if y.dtype.kind in "iuUS" else y, 1, what=what)
-    if y.dtype.kind in "iu":
-        return [str(label) for label in y.tolist()]
-    texts = [text.strip() for text in y.astype(np.str_).tolist()]
-    if "" in texts:
-        raise ValueError(f"{what}: y[{texts.index('')}] is empty: fill it in, or remove the row")
-    return texts
-
-
 def _dataset(
     path: Path,
     parts: dict[str, Part],
@@ -351,6 +345,7 @@ def _dataset(
     target_names: tuple[str, ...] | None = None,
     image_shape: tuple[int, ...] | None = None,
     feature_names: tuple[str, ...] | None = None,
+    columns: Columns | None = None,
 ) -> Dataset:
     """Hold out what splits are missing, and fit the normalizer to the training rows."""
     train, fraction = parts["train"], 1 / 10
@@ -368,6 +363,7 @@ def _dataset(
     if targets == "numbers":
         y_train, y_val, y_test = _narrowed([y_train, y_val, y_test], what=f"{path}: y")
     fit = partial(standardized, per_feature=x_train.dtype != np.uint8)
+    fit = fit if columns is None else partial(Encoder.fit, columns)
     # The splits' widths are compared when the data set is made.
     return Dataset(
         name=str(path),
@@ -387,6 +383,7 @@ def _dataset(
         w_val=parts["val"].w,
         w_test=parts["test"].w,
         fit_normalizer=fit,
+        columns=columns,
     )
 
 

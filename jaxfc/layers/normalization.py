@@ -18,7 +18,7 @@ def _check_features(*names: str) -> Callable[..., None]:
     """A check of shapes: what comes after `x`, by these names, is a number for each feature, or one number."""
 
     def check(x: Any, *arguments: Any) -> None:
-        if jnp.ndim(x) != 2 or not len(x):
+        if jnp.ndim(x) != 2 or x.shape[0] == 0:
             raise ValueError(f"normalization: x has shape {jnp.shape(x)}; need (batch, features) with at least one row")
         for name, vector in zip(names, arguments, strict=False):
             if vector is not None and jnp.ndim(vector) and vector.shape != x.shape[1:]:

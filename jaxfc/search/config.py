@@ -38,6 +38,9 @@ class SearchSettings:
     """Cross-validation: train each candidate so many times, on the training rows but one part each."""
     ensemble: int = 1
     """Join so many of the best candidates into one model, by the mean of their predictions."""
+    greedy: bool = False
+    """Join not the best, but those with which the mean's predictions for the validation rows are best, some of them
+    several times."""
     search_seed: int = 0
     """Seed of the draws from the spaces."""
     then_train: str | None = None

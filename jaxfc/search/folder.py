@@ -75,9 +75,17 @@ def search(
     data = runs.load_data(config.train)
     if config.ensemble < 1:
         raise ValueError(f"ensemble={config.ensemble} must be at least 1")
+    key = config.train.splitting().key
+    if config.folds > 1 and key:
+        raise ValueError(
+            f"folds={config.folds} are drawn at random, and rows are split by {key!r}: leave one of them out"
+        )
     runs.check_copies(config.train)
     candidates = config.candidates()
-    options = {"method": config.how(), "folds": config.folds, "keep": config.ensemble, "chunk": config.chunk}
+    if config.greedy and (config.folds > 1 or sharing is not None):
+        raise ValueError("greedy=True compares all candidates' predictions: leave out --folds, --study, or --greedy")
+    keep = len(candidates) if config.greedy else config.ensemble
+    options = {"method": config.how(), "folds": config.folds, "keep": keep, "chunk": config.chunk}
     options |= {"pad": config.pad, "mesh": mesh}
     # Whatever is wrong with the settings is said before the folder is made.
     layout = lay_out(data, config.train, candidates, **options)
@@ -190,7 +198,7 @@ def _conclude(
     measured = dict(runs.final_measures(model, data, copies=config.train.tta))
     lines = {} if final else measured  # a final training has printed its own
     if config.ensemble > 1:
-        ensemble = found.ensemble(config.ensemble)
+        ensemble = (found.selection if config.greedy else found.ensemble)(config.ensemble)
         ensemble.save(out / runs.ENSEMBLE)
         joined = dict(runs.final_measures(ensemble, data, copies=config.train.tta, prefix="ensemble_"))
         lines, measured = lines | joined, measured | joined

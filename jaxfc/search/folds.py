@@ -15,17 +15,20 @@ from jaxfc.training.settings import RunSettings
 class Fold(NamedTuple):
     """Rows to train on, rows to measure on, and the normalizer fitted on the former.
 
-    Rows are indices of training rows; `held` is None where the validation rows are measured on.
+    Rows are indices of training rows; `held` is None where the validation rows are measured on. `weights` are those
+    of the training rows of the fold, or None.
     """
 
     rows: Int[np.ndarray, " rows"]
     held: Int[np.ndarray, " held"] | None
     normalizer: Encoding
+    weights: np.ndarray | None = None
 
     def plans(self, settings: RunSettings, *, first_epoch: int, count: int) -> np.ndarray:
         """The rows of the batches of so many epochs, `(count, iterations, batch)`."""
         plan, epochs = PLANS[settings.sampling], range(first_epoch, first_epoch + count)
-        of = [plan(len(self.rows), settings.batch_size, seed=settings.order, epoch=n) for n in epochs]
+        how = {"seed": settings.order, "weights": self.weights}
+        of = [plan(len(self.rows), settings.batch_size, epoch=n, **how) for n in epochs]
         return np.stack([self.rows[each] for each in of])
 
 
@@ -39,9 +42,9 @@ def split(data: Dataset, folds: int, seed: int) -> list[Fold]:
     Raises:
         ValueError: `folds` below 1, or more folds than training rows.
     """
-    count = len(data.x_train)
+    count, weights = len(data.x_train), data.weights("train")
     if folds == 1:
-        return [Fold(np.arange(count, dtype=np.int32), None, data.normalizer)]
+        return [Fold(np.arange(count, dtype=np.int32), None, data.normalizer, weights)]
     if not 1 < folds <= count:
         raise ValueError(f"folds={folds} must be from 1 to the number of training rows, {count}")
     order = np.random.default_rng([seed, 1]).permutation(count).astype(np.int32)
@@ -51,7 +54,7 @@ def split(data: Dataset, folds: int, seed: int) -> list[Fold]:
         held = order[i * size : (i + 1) * size]
         rows = np.sort(np.setdiff1d(order, held))
         normalizer = data.fit_normalizer(data.x_train[rows]) if data.fit_normalizer else data.normalizer
-        parts.append(Fold(rows, held, normalizer))
+        parts.append(Fold(rows, held, normalizer, None if weights is None else weights[rows]))
     return parts
 
 

@@ -14,6 +14,7 @@ from jaxfc.artifacts.predictor import About
 from jaxfc.data import Dataset
 from jaxfc.search.candidates import Blueprint
 from jaxfc.search.folds import Fold
+from jaxfc.search.greedy import chosen
 from jaxfc.search.spaces import Settings
 from jaxfc.training.config import TrainConfig
 from jaxfc.training.program import Best
@@ -187,6 +188,22 @@ class SearchResult:
                 f"ensemble of {count}: {len(self.kept)} trials' parameters were kept; search with keep={count}"
             )
         return Ensemble.of([model for t in order for model in self._models(t.number)])
+
+    def selection(self, size: int) -> Ensemble:
+        """The mean of `size` kept networks, some of them several times, chosen by `jaxfc.search.greedy`.
+
+        They are chosen by what they predict for the validation rows.
+
+        Raises:
+            ValueError: they were trained on folds, or no network was kept.
+        """
+        if len(self.folds) > 1 or not self.kept or size < 1:
+            raise ValueError(f"selection({size}): give a size of at least 1, of a search without folds that kept some")
+        numbers = [trial.number for trial in ranked(self.trials) if trial.number in self.kept]
+        models = [self._models(number)[0] for number in numbers]
+        predictions = np.stack([model.prediction(self.data.x_val) for model in models])
+        which = chosen(models[0].task, predictions, self.data.y_val, self.data.w_val, size=size)
+        return Ensemble.of([models[place] for place in which])
 
     def _models(self, number: int) -> list[Model]:
         """A trial's models, one for each fold."""

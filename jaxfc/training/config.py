@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxfc.data import Dataset
+from jaxfc.data import Dataset, Splitting
 from jaxfc.errors import FormatError, check_number, shortened, unknown_name
 from jaxfc.networks import FCNet, Network, ResidualNet
 from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, rule
@@ -50,6 +50,14 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     """Folder that holds the data set's files (default: $JAXFC_DATA, else they are downloaded once)."""
     label: str | None = None
     """Label column of a .csv, by name or index (default: the last); several are joined by commas."""
+    column: tuple[str, ...] = ()
+    """What columns of a table are: NAME=number, =category, =date, or =skip (default: as recognized; see inspect)."""
+    split_by: str | None = None
+    """Column of a table; rows that have the same in it are held out together. It is not learned from."""
+    split_time: str | None = None
+    """Column of dates or numbers; the latest rows of a table are held out. It is not learned from."""
+    stratify: bool = False
+    """Hold out as large a part of each class of a table."""
     weights: str | None = None
     """Column of a .csv, or array of a .npz, with a weight for each example."""
     class_weight: tuple[str, ...] = ()
@@ -221,6 +229,21 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
                 raise ValueError(f"class_weight {shortened(each)!r}: write balanced, or NAME=WEIGHT for each class")
         return weights
 
+    def columns(self) -> dict[str, str] | None:
+        """What columns are said to be, as `load` takes it.
+
+        Raises:
+            ValueError: no NAME=KIND, or a column twice.
+
+        >>> TrainConfig(column=("zip=category", "id=skip")).columns()
+        {'zip': 'category', 'id': 'skip'}
+        """
+        return columns_of(self.column)
+
+    def splitting(self) -> Splitting:
+        """How rows are held out, as `load` takes it."""
+        return Splitting(self.split_by, self.split_time, self.stratify)
+
     def to_json(self) -> str:
         """The settings as JSON, one a line."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -249,6 +272,24 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     def differences(self, other: "TrainConfig") -> list[str]:
         """The names of the settings that differ."""
         return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+
+
+def columns_of(flags: Iterable[str]) -> dict[str, str] | None:
+    """What columns are said to be by flags of the form NAME=KIND; None where there is no flag.
+
+    >>> columns_of(["zip"])
+    Traceback (most recent call last):
+    ValueError: column 'zip': write NAME=number, =category, =date or =skip
+    """
+    said: dict[str, str] = {}
+    for each in flags:
+        name, _, kind = each.rpartition("=")
+        if not name:
+            raise ValueError(f"column {shortened(repr(each))}: write NAME=number, =category, =date or =skip")
+        if name in said:
+            raise ValueError(f"column names {shortened(repr(name))} twice: say what each column is once")
+        said[name] = kind
+    return said or None
 
 
 def read_settings(path: Path, make: Callable[[dict[str, Any]], Any], *, of: str) -> Any:

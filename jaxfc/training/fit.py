@@ -47,7 +47,7 @@ def fit(
     order_seed: int | None = RunSettings.order_seed,
     class_weight: str | Mapping[str, float] | None = None,
     train_sample: int = 1000,
-    callbacks: Sequence[Callable[[EpochReport], None]] = (),
+    callbacks: Sequence[Callable[[EpochReport], Any]] = (),
     verbose: bool = True,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
@@ -67,8 +67,9 @@ def fit(
         hyper: the rule's hyper-parameters, as its `init` takes them.
         batch_size: rows in a batch. An epoch has `len(x_train) // batch_size` iterations.
         epochs: the number of epochs.
-        sampling: `"shuffled"`, where the rows that do not fill a batch sit the epoch out; or
-            `"replacement"`. See `jaxfc.data`.
+        sampling: `"shuffled"`, where the rows that do not fill a batch sit the epoch out; `"replacement"`; or
+            `"continuous"`, where batches go on through shuffled rows from one epoch into the next, and rows of
+            weight 0 are in none. See `jaxfc.data`.
         augment: augmentations inside the step: names such as `"shift:4"`, or functions `(key, x, y) -> (x, y)`;
             see `jaxfc.data.augment`.
         accumulate: the parts of a batch over which its gradient is summed; see `jaxfc.training.step.take_step`.
@@ -78,7 +79,7 @@ def fit(
         order_seed: of the order of rows and of augmentations; by default `seed`.
         class_weight: `"balanced"`, or a weight for each class; multiplies the data's weights of training rows.
         train_sample: how many training rows the training score is measured on, drawn once.
-        callbacks: called with an `EpochReport` after each epoch.
+        callbacks: called with an `EpochReport` after each epoch; one that returns True ends the run.
         verbose: print a line for each epoch.
         progress: show a progress bar; by default on a terminal and in a notebook.
         checkpoint: a file to keep the run in, written between programs.
@@ -136,11 +137,14 @@ def fit(
 def carry_out(
     prepared: Prepared,
     *,
-    callbacks: Sequence[Callable[[EpochReport], None]] = (),
+    callbacks: Sequence[Callable[[EpochReport], Any]] = (),
     verbose: bool = True,
     progress: bool | None = None,
+    start: TrainState | None = None,
 ) -> Result:
     """The second half of `fit`: train what `prepare` has prepared. See `fit` for arguments and errors.
+
+    A run that is not gone on with begins from `start`, whose arrays are gone afterwards; by default it is drawn.
 
     >>> from jaxfc import FCNet, load
     >>> prepared = prepare(FCNet(64, (8,), 10), "adam", load("digits"), RunSettings(epochs=2))
@@ -155,7 +159,7 @@ def carry_out(
     together = prepared.mesh.is_multi_process
     if together:
         check_alike({**prepared.who, "epochs trained": run.epoch if run else 0})
-    state = _drawn(prepared) if run is None else None
+    state = (_drawn(prepared) if start is None else start) if run is None else None
     over = _spread(prepared, state)
     where = over.shardings
     if prepared.stream is not None:
@@ -193,10 +197,13 @@ def carry_out(
                 if verbose:
                     _print_epoch(task, run.histories, number, settings.epochs)
                 for callback in callbacks:
-                    callback(_report(run, number, len(run.histories.loss) // run.epoch))
+                    if callback(_report(run, number, len(run.histories.loss) // run.epoch)) is True:
+                        stopped = "callback"
             with to_whoever_listens():
                 bar.set_postfix(loss=f"{run.histories.loss[-1]:.4f}", val=f"{run.histories.val[-1]:.4f}")
                 bar.update(run.epoch - before)
+            if stopped == "callback":
+                break
     if where is not None:  # whoever has the result need not know where it was trained
         run = run._replace(progress=put(fetched(run.progress), None))
     return _result(prepared.net, task, run, stopped, prepared.recipe.augmentations)
@@ -241,8 +248,9 @@ def _advance(prepared: Prepared, over: Spread, run: Training, data: DeviceData) 
     stream, first = prepared.stream, run.epoch + 1
     rows, train = (len(data.x), over.program) if stream is None else (len(stream.x), stream.train)
     count = min(group, settings.epochs - run.epoch)
-    plan = PLANS[settings.sampling]
-    plans = [plan(rows, settings.batch_size, seed=settings.order, epoch=first + i) for i in range(count)]
+    plan, weights = PLANS[settings.sampling], prepared.rows.weights if stream is None else stream.weights
+    how = {"seed": settings.order, "weights": weights}
+    plans = [plan(rows, settings.batch_size, epoch=first + i, **how) for i in range(count)]
     plans += plans[-1:] * (group - count)  # one shape, and so one program, for all of a run
     patience = NEVER if settings.patience is None else min(settings.patience, NEVER)
     numbers = map(np.int32, (first, count, patience))

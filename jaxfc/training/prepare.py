@@ -101,7 +101,7 @@ def prepare(
     task: Task | None = None,
     hyper: Mapping[str, Any] | None = None,
     class_weight: str | Mapping[str, float] | None = None,
-    train_sample: int = 1000,
+    train_sample: int | None = 1000,
     group: int | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -113,8 +113,8 @@ def prepare(
     """The first half of `fit`, which has the same arguments: check them, and begin to compile.
 
     Before the second half, `carry_out`, there is time to do other things: the compiler works meanwhile. `group`
-    is how many epochs a program trains; by default as many as take about a tenth of a second. Without `ahead`,
-    nothing is compiled.
+    is how many epochs a program trains; by default as many as take about a tenth of a second. Without `train_sample`
+    (None), no training score is measured. Without `ahead`, nothing is compiled.
 
     Raises:
         ValueError, TypeError, FileExistsError: as `fit`.
@@ -176,7 +176,7 @@ def as_begun(checkpoint: str | Path | None) -> AbstractContextManager:
 
 
 def check_arguments(
-    net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int = 1000, here: bool = True
+    net: Network, task: Task, data: Dataset, settings: RunSettings, train_sample: int | None = 1000, here: bool = True
 ) -> None:
     """Raise what `fit` would raise of these arguments, before anything is written.
 
@@ -193,7 +193,7 @@ def check_arguments(
     ValueError: epochs=0 must be at least 1
     """
     check_task(task, data)
-    check_number("train_sample", train_sample, low=1)
+    check_number("train_sample", 1 if train_sample is None else train_sample, low=1)
     settings.check(len(data.x_train), getattr(net, "min_batch", 1))
     settings.augmentations(data)
     if not isinstance(net, Network):

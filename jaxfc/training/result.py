@@ -68,7 +68,7 @@ class Result(NamedTuple):
     Where averages of parameters are kept (`ema_decay`), `best_params` are averages, and `best_raw` the parameters
     beside them (else None). Histories are NumPy arrays: `loss_history` per iteration; the others per epoch, the
     first entry before any training. Scores are of `metric`, the task's that ranks. `stopped` says why the run
-    ended: `"finished"`, `"patience"` or `"interrupted"`.
+    ended: `"finished"`, `"patience"`, `"interrupted"` or `"callback"`.
 
     >>> from jaxfc import FCNet, fit, load
     >>> result = fit(FCNet(64, (8,), 10), "adam", load("digits"), epochs=2, verbose=False)

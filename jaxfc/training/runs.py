@@ -256,8 +256,8 @@ def check_copies(config: TrainConfig) -> None:
 
 def load_data(config: TrainConfig, stream: bool | None = None) -> Dataset:
     """Load the data set that a run's settings name."""
-    where = {"data_dir": config.data_dir, "label": config.label, "weights": config.weights}
-    data = load(config.data, task=config.task, stream=stream, **where)
+    where = {"data_dir": config.data_dir, "label": config.label, "weights": config.weights, "columns": config.columns()}
+    data = load(config.data, task=config.task, stream=stream, splitting=config.splitting(), **where)
     return data if config.num_train is None else data.subset(config.num_train)
 
 

@@ -25,7 +25,7 @@ class RunSettings:
     epochs: int = 20
     """Number of epochs."""
     sampling: str = "shuffled"
-    """shuffled (each row at most once an epoch) or replacement."""
+    """shuffled (each row at most once an epoch), replacement, or continuous (a stream; rows of weight 0 sit out)."""
     augment: tuple[Any, ...] = ()
     """Augmentations inside the step: mirror, shift:4, cutout:8, noise:0.1, mixup:0.2."""
     accumulate: int = 1

@@ -126,9 +126,9 @@ def _written(case: Case, code: int, folder: Path) -> str | None:
 
 def collected() -> list[Case]:
     """All cases, each under a name of its own."""
-    from hostile import archives, arrays, calls, flags, models, odd, tables
+    from hostile import archives, arrays, calls, columns, flags, models, odd, tables
 
-    modules = (archives, arrays, tables, models, odd, flags, calls)
+    modules = (archives, arrays, tables, columns, models, odd, flags, calls)
     cases = [case._replace(kind=module.__name__.rpartition(".")[2]) for module in modules for case in module.CASES]
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), sorted(name for name in names if names.count(name) > 1)

@@ -159,6 +159,11 @@ NAMES = [
     command("resume nothing", "train", "--resume", "--out", "{}/none", says="no such file"),
     command("no command", says="jaxfc: "),
     command("a command of 50 kB", "z" * 50_000, says="jaxfc: "),
+    command("export nothing", "export", "{}/none", says="no such run folder"),
+    command("export into a format of 50 kB", "export", "{}/none", "--to", "z" * 50_000, says="to"),
+    command("export into a folder that is not there", "export", "/dev/null", "--out", "{}/a/b", says="neither"),
+    command("describe a device", "describe", "/dev/null", says="neither a run folder"),
+    command("calibrate nothing", "calibrate", "{}/none", says="no such run folder"),
     command("gradcheck of a seed of 2**64", "gradcheck", "--seed", str(2**64), says="seed"),
     command("gradcheck of a negative seed", "gradcheck", "--seed", "-1", says="seed"),
 ]

@@ -1,0 +1,108 @@
+"""A regressor of one network."""
+
+from typing import Any
+
+from jaxfc.sklearn.callbacks import with_callbacks
+from jaxfc.sklearn.kinds import Numbers
+from jaxfc.sklearn.single import OneNetwork
+
+
+class FCRegressor(Numbers, OneNetwork):
+    """A fully-connected network for tables, as a scikit-learn regressor.
+
+    Of one or several numbers, or of their quantiles. Frames go in with their text, categories, dates
+    and missing values; what becomes of them is part of the model. Parameters that are None are chosen by the table; see
+    `jaxfc.training.recipes`.
+
+    Args:
+        hidden: the hidden layers' widths; `()` for a linear model.
+        activation: relu, leaky_relu, tanh, sigmoid, silu or gelu.
+        epochs: passes over the rows, about: as many batches as fill the length that rows are filled up to.
+        batch_size: rows in a batch; all, if there are fewer.
+        learning_rate: of AdamW, at the start.
+        weight_decay: of AdamW.
+        dropout_keep_ratio: the ratio of activations kept by dropout; 1 for none.
+        loss: squared, huber or quantile.
+        quantiles: to predict, such as `(0.1, 0.5, 0.9)`, by the quantile loss; see `predict_quantiles`.
+        columns: what columns hold, by name or by place: `"number"`, `"category"`, `"date"`, or `"skip"`. Those not
+            named are numbers in an array and in a frame of numbers alone; in other frames they are recognized, as by
+            `jaxfc.data.recognize`.
+        early_stopping: hold rows out, stop once they are no better predicted, and keep the best epoch's network.
+        validation_fraction: how many to hold out; none where `fit` is given `X_val` and `y_val`.
+        n_iter_no_change: epochs without a better score, with which to stop.
+        warm_start: go on from the network of the last `fit`.
+        random_state: of initial weights, the order of rows, dropout and what is held out.
+        verbose: print each epoch's loss.
+
+    Attributes:
+        model_: the trained `jaxfc.Model`, to save, to evaluate or to export.
+        loss_curve_: each epoch's mean loss.
+        loss_: the last of them.
+        n_iter_: the number of epochs trained.
+        validation_scores_: each epoch's R² on validation rows (of quantiles, the pinball loss); None without.
+        best_validation_score_: the best of them.
+        n_features_in_: the number of columns.
+        feature_names_in_: their names, if they are text.
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> FCRegressor(hidden=(32,), random_state=0).fit(X, y).score(X, y) > 0.4
+    True
+    """
+
+    def __init__(
+        self,
+        hidden: Any = None,
+        *,
+        activation: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout_keep_ratio: float | None = None,
+        loss: str = "squared",
+        quantiles: Any = None,
+        columns: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout_keep_ratio = dropout_keep_ratio
+        self.loss = loss
+        self.quantiles = quantiles
+        self.columns = columns
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FCRegressor":
+        """One pass over rows, at a constant learning rate, from where the last call ended.
+
+        Inputs and targets are standardized as the rows of the first call are.
+
+        Args:
+            X: the rows.
+            y: their numbers.
+            sample_weight: the rows' weights.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: as `fit`; other columns than before.
+        """
+        first = not hasattr(self, "model_")
+        return self._partial_fit(X, y, sample_weight, first, learn=first)

@@ -1,0 +1,1 @@
+"""The benchmark on tables: what `scripts/tables.py` is made of."""
