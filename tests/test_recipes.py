@@ -11,8 +11,8 @@ from jaxfc.cli import main
 from jaxfc.data import Dataset, standardized
 from jaxfc.training import runs
 from jaxfc.training.config import TrainConfig
-from jaxfc.training.pace import Pace
 from jaxfc.training.cookbook import recipe, recipes
+from jaxfc.training.pace import Pace
 
 
 def images(rows):

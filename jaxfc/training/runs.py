@@ -27,11 +27,11 @@ from jaxfc.errors import check_number
 from jaxfc.networks import summary
 from jaxfc.parallel import MeshSpec, mesh_of, spelled
 from jaxfc.training.config import TrainConfig
+from jaxfc.training.cookbook import Recipe
 from jaxfc.training.fit import carry_out
 from jaxfc.training.needs import check_needs
 from jaxfc.training.pace import pace, since_the_process_began
 from jaxfc.training.prepare import as_begun, check_arguments, check_rows, prepare
-from jaxfc.training.cookbook import Recipe
 from jaxfc.training.result import Result
 from jaxfc.training.settings import weighted
 from jaxfc.training.spread import check_mesh
