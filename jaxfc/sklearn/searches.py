@@ -62,7 +62,8 @@ class FCSearchClassifier(Classes, Population):
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = FCSearchClassifier(n_candidates=4, n_members=3, epochs=20, random_state=0).fit(X, y)
+    >>> spaces = {"learning_rate": search.loguniform(1e-3, 1e-2)}
+    >>> net = FCSearchClassifier(4, n_members=3, spaces=spaces, random_state=0).fit(X, y)
     >>> net.model_.num_members, net.score(X, y) > 0.9
     (3, True)
     """
@@ -120,7 +121,8 @@ class FCSearchRegressor(Numbers, Population):
 
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> FCSearchRegressor(n_candidates=4, n_members=3, epochs=20, random_state=0).fit(X, y).score(X, y) > 0.4
+    >>> spaces = {"learning_rate": search.loguniform(1e-3, 1e-2)}
+    >>> FCSearchRegressor(4, n_members=3, spaces=spaces, random_state=0).fit(X, y).score(X, y) > 0.4
     True
     """
 
