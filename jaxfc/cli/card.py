@@ -83,10 +83,9 @@ def _training(config: TrainConfig | None, path: Path) -> str:
     rows = []
     if config is not None:
         # What differs from the defaults, and beside it what a reader asks for first.
-        names = dict.fromkeys(
-            ["update_rule", "learning_rate", "batch_size", "epochs", *TrainConfig().differences(config)]
-        )
+        names = dict.fromkeys([*ASKED_FOR, *TrainConfig().differences(config)])
         rows = [(name, getattr(config, name)) for name in names if name != "data"]
+        rows = [(name, "the rule's own" if value is None else value) for name, value in rows]
     try:
         versions = json.loads(checkpoint.metadata(path.parent / CHECKPOINT)["run"])["versions"]
         rows += [(f"version of {name}", version) for name, version in versions.items()]
