@@ -14,6 +14,7 @@ from jaxfc.errors import listed, shortened
 
 # Texts that stand for a missing value, in small letters.
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "nat", "<na>", "null", "none"})
+VALUES = ("number", "text", "boolean", "date")  # what a cell may hold
 _MOST_WHOLE = 2**63
 
 
@@ -171,6 +172,12 @@ def _of_any(name: str, values: list[Any]) -> Cells:
     found = list(dict.fromkeys(kind for kind in kinds if kind))
     if not found:
         return Cells(name, "numbers", np.full(len(values), np.nan))
+    if foreign := [kind for kind in found if kind not in VALUES]:
+        row = kinds.index(foreign[0])
+        raise TypeError(
+            f"column {shortened(name)!r}, row {row}: {shortened(repr(values[row]))} is a {foreign[0]}: a value must be a "
+            "number, text, a boolean or a date"
+        )
     bare = [value if kind else None for value, kind in zip(values, kinds, strict=True)]
     if found in (["number"], ["date"]):
         kind, read = ("numbers", _float) if found == ["number"] else ("dates", lambda value: days(_moment(value)))
