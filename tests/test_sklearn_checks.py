@@ -11,12 +11,12 @@ from sklearn.utils.fixes import parse_version
 from jaxfc.sklearn import FCClassifier, FCRegressor, FCSearchClassifier, FCSearchRegressor
 
 
-@parametrize_with_checks([FCClassifier(hidden=(16,), epochs=30, learning_rate=0.02)])
+@parametrize_with_checks([FCClassifier(hidden=(), epochs=30, learning_rate=0.02)])
 def test_classifier(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks([FCRegressor(hidden=(16,), epochs=30, learning_rate=0.02)])
+@parametrize_with_checks([FCRegressor(hidden=(), epochs=30, learning_rate=0.02)])
 def test_regressor(estimator, check):
     check(estimator)
 

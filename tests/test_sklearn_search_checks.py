@@ -9,7 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from jaxfc import search
 from jaxfc.sklearn import FCSearchClassifier, FCSearchRegressor
 
-SPACES = {"hidden": search.choice((16,)), "learning_rate": search.loguniform(0.02, 0.04)}
+SPACES = {"hidden": search.choice(()), "learning_rate": search.loguniform(0.02, 0.04)}
 SMALL = {"n_candidates": 2, "n_members": 2, "epochs": 30, "spaces": SPACES}
 
 
