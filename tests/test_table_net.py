@@ -127,3 +127,18 @@ def test_what_is_no_table_or_no_edges_is_named(data):
         TableNet(layout, (4,), 2, numbers="piecewise")
     with pytest.raises(ValueError, match=r"edges have shape \(3, 2\); with numbers='plain' they must be None"):
         TableNet(layout, (4,), 2, edges=np.zeros((3, 2), np.float32))
+
+
+@pytest.mark.parametrize("numbers", ["periodic", "piecewise"])
+def test_an_estimator_embeds_and_keeps_its_bins_where_it_goes_on(data, numbers):
+    pytest.importorskip("sklearn")
+    from jaxfc.sklearn import FCClassifier
+
+    model = FCClassifier((8,), numbers=numbers, random_state=0)
+    x = np.nan_to_num(data.x_train[:, :3])
+    model.partial_fit(x, data.y_train, classes=[0, 1])
+    first = model.model_.net
+    model.partial_fit(2 * x, data.y_train)
+    assert isinstance(first, TableNet)
+    assert first.numbers == numbers
+    np.testing.assert_array_equal(model.model_.net.edges, first.edges)

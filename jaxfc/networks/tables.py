@@ -1,6 +1,7 @@
 """A network for tables that embeds columns before its first layer."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from jaxfc.data import Dataset
 from jaxfc.data.encoder import Encoder, Layout, smoothly_clipped
 from jaxfc.description import number
 from jaxfc.networks import blocks
-from jaxfc.networks.contract import Outputs, network
+from jaxfc.networks.contract import Network, Outputs, network
 from jaxfc.networks.fcnet import FCNet
 
 NUMBERS = ("plain", "periodic", "piecewise")
@@ -118,7 +119,7 @@ class TableNet:
         if not isinstance(data.normalizer, Encoder):
             raise ValueError(
                 f"{data.name!r} is no table of columns, which numbers='periodic' or 'piecewise' and categories='embed' "
-                "embed: leave them out"
+                "embed: leave them out (of a table of numbers alone, say so of one column: --column NAME=number)"
             )
         edges = bin_edges(data) if fields.get("numbers") == "piecewise" else None
         return cls(data.normalizer.layout, hidden_dims, output_dim, edges=edges, **fields)
@@ -274,3 +275,14 @@ def bin_edges(data: Dataset, bins: int = BINS) -> Float32[np.ndarray, "numbers e
             made[i] = np.quantile(known, np.linspace(0, 1, bins + 1))
     center, scale = (np.asarray(each, np.float64)[:, None] for each in (encoder.center, encoder.scale))
     return smoothly_clipped((made - center) * scale).astype(np.float32)
+
+
+def with_edges(net: Network, of: Network) -> Network:
+    """A network with another one's bins, where both have bins: what was learned of the one is of no use to others.
+
+    >>> net = FCNet(4, (), 2)
+    >>> with_edges(net, net) is net
+    True
+    """
+    mine, other = getattr(net, "edges", None), getattr(of, "edges", None)
+    return net if mine is None or other is None else replace(net, edges=other)
