@@ -9,6 +9,28 @@ def affine(x, w, b):
     return jnp.einsum("ni,io->no", x, w) + b[None, :]
 
 
+def columnwise_affine(x, w, b):
+    return jnp.stack([x[:, f] @ w[f] + b[f][None, :] for f in range(len(w))], axis=1)
+
+
+def periodic(x, frequencies):
+    angles = [2 * np.pi * x[:, f : f + 1] * frequencies[f][None, :] for f in range(len(frequencies))]
+    return jnp.stack([jnp.concatenate([jnp.sin(a), jnp.cos(a)], axis=1) for a in angles], axis=1)
+
+
+def piecewise_linear(x, edges):
+    """Bin by bin, as the paper's equation says."""
+    columns, last = [], edges.shape[1] - 2
+    for f in range(x.shape[1]):
+        entries = []
+        for t, (low, high) in enumerate(zip(edges[f, :-1], edges[f, 1:], strict=True)):
+            before, after = (x[:, f] < low) & (t > 0), (x[:, f] >= high) & (t < last)
+            through = (x[:, f] - low) / (high - low) if high > low else 0 * x[:, f]
+            entries.append(jnp.where(before, 0.0, jnp.where(after, float(high > low), through)))
+        columns.append(jnp.stack(entries, axis=1))
+    return jnp.stack(columns, axis=1)
+
+
 def relu(x):
     return jnp.where(x > 0, x, 0.0)
 

@@ -3,6 +3,7 @@
 import re
 
 import chex
+import embedding_layers
 import jax
 import jax.numpy as jnp
 import naive
@@ -104,7 +105,7 @@ def cases(seed):
     }
     for name in ("relu", "tanh", "sigmoid", "silu", "gelu"):
         result[name] = (getattr(layers, name), getattr(naive, name), (x,))
-    return result
+    return result | embedding_layers.cases(seed)
 
 
 with jax.enable_x64(True):
@@ -131,7 +132,7 @@ class LayersTest(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True)
     def test_numerical_gradients(self):
         for name, (f, _, args) in cases(0).items():
-            if name in ("relu", "leaky_relu", "svm_loss", "quantile_loss"):
+            if name in ("relu", "leaky_relu", "svm_loss", "quantile_loss", "piecewise_linear"):
                 continue  # kinks; `jaxfc gradcheck` checks them away from those
             with self.subTest(name):
                 chex.assert_numerical_grads(self.variant(f), args, order=1, atol=1e-6, rtol=1e-6, modes=("rev",))

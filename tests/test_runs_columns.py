@@ -50,6 +50,14 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
+def test_a_run_embeds_numbers_and_categories(folder):
+    embed = ["--numbers", "piecewise", "--categories", "embed"]
+    skip = ["--column", "id=skip", "same=skip"]
+    done("train", "--data", "houses.csv", "--out", "e", *skip, *embed, "--epochs", "1", "--no-progress")
+    net = Model.load(folder / "e" / "model.safetensors").net
+    assert (net.numbers, net.categories, net.input_dim) == ("piecewise", "embed", 16)
+
+
 def test_inspect_shows_what_columns_are_and_become(capfd):
     code, out, err = jaxfc(capfd, "inspect", "houses.csv")
     assert (code, err) == (0, [])

@@ -103,6 +103,10 @@ def _cases(seed: int) -> dict[str, tuple[Callable, tuple, dict[str, Any]]]:
         x = draw(*shape)
         return np.where(x >= 0, x + 0.01, x - 0.01)
 
+    def between(*shape: int) -> np.ndarray:
+        """Values that are not near whole numbers."""
+        return np.floor(2 * draw(*shape)) + generator.uniform(0.1, 0.9, shape)
+
     x, y, key = draw(7, 5), np.arange(7) % 4, jax.random.key(seed)
     counted = np.arange(5) % 3 != 1
     gamma, beta, mean, var = draw(5), draw(5), draw(5), np.square(draw(5)) + 0.5
@@ -133,6 +137,10 @@ def _cases(seed: int) -> dict[str, tuple[Callable, tuple, dict[str, Any]]]:
             first,
         ),
         "l2_penalty": (layers.l2_penalty, (draw(5, 3), 0.3), {}),
+        "periodic": (layers.periodic, (x, draw(5, 3)), {}),
+        # Numbers between edges, which are whole: a centred difference does not carry them over one.
+        "piecewise_linear": (layers.piecewise_linear, (between(7, 5), np.tile(np.arange(-1.0, 3.0), (5, 1))), first),
+        "columnwise_affine": (layers.columnwise_affine, (draw(7, 5, 4), draw(5, 4, 2), draw(5, 2)), {}),
     }
     cases |= {name: (f, (away_from_zero(7, 5),), {}) for name, f in layers.ACTIVATIONS.items()}
     for name, net in {

@@ -1,4 +1,4 @@
-"""Networks: the contract they meet, and the two kinds that come with the library.
+"""Networks: the contract they meet, and the kinds that come with the library.
 
 A network is a description; its parameters live apart from it, as a pytree that goes in and comes out.
 Whoever adds one writes one class (see `jaxfc.networks.contract`), here or in a file of their own.
@@ -8,8 +8,9 @@ from jaxfc.networks.blocks import DTYPES, INITIALIZERS, NORMALIZATIONS, RunningS
 from jaxfc.networks.contract import Cost, Network, apply, check_network, cost, init, network, penalty, summary
 from jaxfc.networks.fcnet import FCNet
 from jaxfc.networks.residual import ResidualNet
+from jaxfc.networks.tables import TableNet
 
-NETWORKS = (FCNet, ResidualNet)
+NETWORKS = (FCNet, ResidualNet, TableNet)
 
 __all__ = [
     "DTYPES",
@@ -21,6 +22,7 @@ __all__ = [
     "Network",
     "ResidualNet",
     "RunningStats",
+    "TableNet",
     "apply",
     "check_network",
     "cost",

@@ -147,6 +147,7 @@ class Table(CallbackSupportMixin, BaseEstimator):
     def _settings(self) -> dict[str, Any]:
         """The parameters by the names of `jaxfc.TrainConfig`; None for what suits the table."""
         names = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "weight_decay", "dropout_keep_ratio")
+        names += ("numbers", "categories")
         return {name: plain(getattr(self, name)) for name in names if hasattr(self, name)}
 
     def _train(self, data: Dataset, config: TrainConfig, validated: bool, told: dict[str, Any]) -> None:

@@ -27,6 +27,8 @@ class FCClassifier(Classes, OneNetwork):
         dropout_keep_ratio: the ratio of activations kept by dropout; 1 for none.
         label_smoothing: in [0, 1), of the loss of classes.
         class_weight: `"balanced"`, or weights by class.
+        numbers: plain, periodic or piecewise: how numbers are embedded; see `jaxfc.networks.TableNet`.
+        categories: one-hot or embed, of those with more than 8 values.
         columns: what columns hold, by name or by place: `"number"`, `"category"`, `"date"`, or `"skip"`. Those not
             named are numbers in an array and in a frame of numbers alone; in other frames they are recognized, as by
             `jaxfc.data.recognize`.
@@ -66,6 +68,8 @@ class FCClassifier(Classes, OneNetwork):
         dropout_keep_ratio: float | None = None,
         label_smoothing: float | None = None,
         class_weight: Any = None,
+        numbers: str | None = None,
+        categories: str | None = None,
         columns: Any = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -83,6 +87,8 @@ class FCClassifier(Classes, OneNetwork):
         self.dropout_keep_ratio = dropout_keep_ratio
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.numbers = numbers
+        self.categories = categories
         self.columns = columns
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

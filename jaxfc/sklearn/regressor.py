@@ -24,6 +24,8 @@ class FCRegressor(Numbers, OneNetwork):
         dropout_keep_ratio: the ratio of activations kept by dropout; 1 for none.
         loss: squared, huber or quantile.
         quantiles: to predict, such as `(0.1, 0.5, 0.9)`, by the quantile loss; see `predict_quantiles`.
+        numbers: plain, periodic or piecewise: how numbers are embedded; see `jaxfc.networks.TableNet`.
+        categories: one-hot or embed, of those with more than 8 values.
         columns: what columns hold, by name or by place: `"number"`, `"category"`, `"date"`, or `"skip"`. Those not
             named are numbers in an array and in a frame of numbers alone; in other frames they are recognized, as by
             `jaxfc.data.recognize`.
@@ -62,6 +64,8 @@ class FCRegressor(Numbers, OneNetwork):
         dropout_keep_ratio: float | None = None,
         loss: str = "squared",
         quantiles: Any = None,
+        numbers: str | None = None,
+        categories: str | None = None,
         columns: Any = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -79,6 +83,8 @@ class FCRegressor(Numbers, OneNetwork):
         self.dropout_keep_ratio = dropout_keep_ratio
         self.loss = loss
         self.quantiles = quantiles
+        self.numbers = numbers
+        self.categories = categories
         self.columns = columns
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

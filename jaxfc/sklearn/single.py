@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from jaxfc.artifacts.model import Model
 from jaxfc.data.dataset import Dataset
+from jaxfc.networks.tables import with_edges
 from jaxfc.sklearn.base import Table, plain
 from jaxfc.sklearn.callbacks import Epochs
 from jaxfc.sklearn.rows import joined
@@ -61,7 +62,8 @@ class OneNetwork(Table):
         """Train, and note the course; callbacks are told."""
         epochs = Epochs(self, config.epochs, told, lambda state: self._as_fitted(prepared, data, state))
         prepared = _prepared(data, config, in_steps=epochs.wanted)
-        prepared = prepared if task is None else prepared._replace(task=task)
+        if task is not None:
+            prepared = prepared._replace(task=task, net=with_edges(prepared.net, self.model_.net))
         listeners = [*([epochs] if epochs.wanted else []), *([_show] if self.verbose else [])]
         epochs.begin()
         start = None if begin is None else begin(prepared)

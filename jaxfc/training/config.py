@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from jaxfc.data import Dataset, Splitting
 from jaxfc.errors import FormatError, check_number, shortened, unknown_name
-from jaxfc.networks import FCNet, Network, ResidualNet
+from jaxfc.networks import FCNet, Network, ResidualNet, TableNet
 from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, rule
 from jaxfc.tasks import Classification, Multilabel, Regression, Task
 from jaxfc.training.settings import MOST_STEPS, RUN_NAMES, RunSettings
@@ -78,6 +78,10 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     """Metric that ranks epochs and candidates (default: acc, f1 or r2)."""
     network: str = "plain"
     """plain, or residual: a stream of that width, with a block for each of --hidden, all alike."""
+    numbers: str = "plain"
+    """Embedding of a table's numbers in plain networks: plain (none), periodic or piecewise (linear)."""
+    categories: str = "one-hot"
+    """Of a table's categories with more than 8 values, in plain networks: one-hot, or embed, which is learned."""
     hidden: tuple[int, ...] = (100, 100)
     """Widths of the hidden layers; none for a linear model."""
     normalization: str | None = None
@@ -142,7 +146,7 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         """The network for a data set.
 
         Raises:
-            ValueError, TypeError: as `FCNet` and `ResidualNet`.
+            ValueError, TypeError: as `FCNet`, `ResidualNet` and `TableNet.of`.
 
         >>> from jaxfc.data import load
         >>> TrainConfig(hidden=(32,)).net(load("digits")).dims
@@ -161,9 +165,17 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         if self.network == "plain":
             if self.depth_keep_ratio is not None:
                 raise ValueError(f"depth_keep_ratio={self.depth_keep_ratio} needs network='residual'")
+            if (self.numbers, self.categories) != ("plain", "one-hot"):
+                return TableNet.of(
+                    data, self.hidden, outputs, numbers=self.numbers, categories=self.categories, **shared
+                )
             return FCNet(data.num_inputs, self.hidden, outputs, **shared)
         if self.network != "residual":
             raise unknown_name("network", self.network, ("plain", "residual"))
+        if (self.numbers, self.categories) != ("plain", "one-hot"):
+            raise ValueError(
+                f"numbers={self.numbers!r}, categories={self.categories!r}: only plain networks embed them"
+            )
         if not self.hidden or len(set(self.hidden)) > 1:
             raise ValueError(f"hidden={self.hidden}: a residual network needs at least one width, and all the same")
         shared |= {"expansion": self.expansion, "depth_keep_ratio": self.depth_keep_ratio}
