@@ -6,12 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxfc.data import Dataset
 from jaxfc.search.candidates import Candidates, Group, stack, unstack
 from jaxfc.search.folds import Fold, on_device
 from jaxfc.search.population import Member, programs_of
+from jaxfc.training.measuring import kept_params
 from jaxfc.training.settings import RunSettings
 
 
@@ -43,6 +45,17 @@ class Trained(NamedTuple):
     loss: np.ndarray
     val: np.ndarray
     val_loss: np.ndarray
+
+
+def at_the_end(trained: Trained) -> Trained:
+    """What came of a chunk, with the parameters after its last epoch in the place of the best."""
+
+    def ended(member: Member) -> Member:
+        params, *raw = kept_params(jax.tree.map(jnp.asarray, member))
+        kept = member.best._replace(params=params, stats=member.stats, raw=raw[0] if raw else ())
+        return member._replace(best=kept)
+
+    return trained._replace(members=[[ended(member) for member in each] for each in trained.members])
 
 
 class Lanes:
