@@ -128,6 +128,8 @@ class Lanes:
     def _compile(self, chunks: Sequence[Chunk]) -> None:
         """Compile what the chunks need, several programs at once."""
         new = {_key(chunk, device): (chunk, device) for chunk in chunks for device in self._data}
+        for chunk in chunks:  # here, not in the threads: two that ask the cache at once would make two of one
+            programs_of(chunk.group.recipe)
         both = self._begin_program, self._train_program
         jobs = {
             key: [self._submit(self._compilers, program, *what) for program in both]
