@@ -45,7 +45,7 @@ def main() -> None:
     tables = [TABLES[name] for name in args.tables] if args.tables else META if args.meta else TEST
     if not args.report:
         carry_out(args, tables)
-    found = report.summary(runs.read(args.out), tables, args.models)
+    found = report.whole(runs.read(args.out), tables, args.models)
     if not found["tables"]:
         sys.exit(f"tables.py: {args.out} has no table that all of its models were run on")
     print("\n" + report.text(found))

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from jaxfc import Model, search
+from jaxfc.search.loop import carry_out
 from jaxfc.sklearn import FCClassifier, FCRegressor, FCSearchClassifier
 
 SMALL = {"hidden": (16,), "epochs": 20, "learning_rate": 0.02, "random_state": 0}
@@ -358,3 +359,32 @@ def test_a_population_is_joined_and_its_folds_share_programs(cancer, compilation
     count = len(compilations)
     clone(net).fit(X[-456:], y[-456:]).predict(X[:5])
     assert len(compilations) <= count + 2  # what predicts an ensemble is of its members' shapes: as many as differ
+
+
+def test_the_chosen_of_a_population_are_trained_again_on_all_rows_but_not_on_those_given_to_validate(cancer):
+    X, y = cancer[0][:300], cancer[1][:300]
+    spaces = {"hidden": search.choice((16,)), "learning_rate": search.choice(0.02), "weight_decay": search.choice(0.5)}
+    again = FCSearchClassifier(1, n_members=2, spaces=spaces, epochs=20, random_state=0).fit(X, y)
+    alone = FCClassifier(**SMALL, weight_decay=0.5).fit(X, y)  # which trains on all rows, to the last epoch
+    np.testing.assert_allclose(again.predict_proba(X), alone.predict_proba(X), rtol=1e-3, atol=1e-4)
+    once = clone(again).set_params(refit=False)
+    assert np.abs(clone(once).fit(X, y).predict_proba(X) - alone.predict_proba(X)).max() > 1e-2
+    given = {"X_val": cancer[0][300:360], "y_val": cancer[1][300:360]}
+    same = [net.fit(X, y, **given).predict_proba(X) for net in (once, again)]
+    np.testing.assert_array_equal(*same)
+
+
+def test_what_is_trained_again_takes_no_program_of_its_own(cancer, compilations, monkeypatch):
+    X, y = cancer
+    took = []
+
+    def counted(layout, **options):
+        count = len(compilations)
+        found = carry_out(layout, **options)
+        took.append(len(compilations) - count)
+        return found
+
+    monkeypatch.setattr("jaxfc.sklearn.searches.carry_out", counted)
+    spaces = {"hidden": search.choice((8,), (16, 8)), "learning_rate": search.loguniform(0.01, 0.03)}
+    FCSearchClassifier(5, n_members=1, epochs=3, spaces=spaces, random_state=0).fit(X, y)  # one of the two sizes
+    assert took[0] < 2  # what draws and what trains would be two; alone in a process, something small is new

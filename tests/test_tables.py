@@ -71,6 +71,32 @@ def test_models_are_compared_on_the_folds_that_all_have():
     assert {key[3] for key in shared(entries)} == {1, 2}
 
 
+def test_a_model_without_all_tables_is_ranked_by_itself_on_those_that_it_has():
+    from tabular import report
+    from tabular.sources import TABLES
+
+    def measured(acc):
+        names = ("acc", "auc", "log_loss", "ece", "fit_s", "fit_cpu_s", "predict_s", "predict_cpu_s")
+        return dict.fromkeys(names, acc)
+
+    names, scores = ("wine", "breast-cancer"), {"linear": 0.5, "mlp": 0.4}
+    entries = {
+        (table, model, 0, fold): measured(acc) for table in names for model, acc in scores.items() for fold in (0, 1)
+    }
+    entries |= {("wine", "catboost", 0, fold): measured(0.6) for fold in (0, 1)}
+    entries |= {("breast-cancer", "catboost", 0, 0): measured(0.6)}  # stopped on the way
+    found = report.whole(entries, [TABLES[name] for name in names])
+    assert found["models"] == ["linear", "mlp"]
+    assert found["ranks"]["score"]["mean"] == {"linear": 1, "mlp": 2}
+    assert found["partly"]["catboost"]["tables"] == ["wine"]
+    assert found["partly"]["catboost"]["ranks"]["score"] == {"linear": 2, "mlp": 3, "catboost": 1}
+    assert [len(found["results"]["breast-cancer"][model]["acc"]) for model in found["results"]["breast-cancer"]] == [
+        2,
+        2,
+    ]
+    assert "catboost has 1 of the tables" in report.text(found)
+
+
 def test_mean_ranks_and_critical_difference():
     from tabular.ranks import critical_difference, ranks, wilcoxon_holm
 

@@ -6,12 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxfc.data import Dataset
 from jaxfc.search.candidates import Candidates, Group, stack, unstack
 from jaxfc.search.folds import Fold, on_device
 from jaxfc.search.population import Member, programs_of
+from jaxfc.training.measuring import kept_params
 from jaxfc.training.settings import RunSettings
 
 
@@ -43,6 +45,17 @@ class Trained(NamedTuple):
     loss: np.ndarray
     val: np.ndarray
     val_loss: np.ndarray
+
+
+def at_the_end(trained: Trained) -> Trained:
+    """What came of a chunk, with the parameters after its last epoch in the place of the best."""
+
+    def ended(member: Member) -> Member:
+        params, *raw = kept_params(jax.tree.map(jnp.asarray, member))
+        kept = member.best._replace(params=params, stats=member.stats, raw=raw[0] if raw else ())
+        return member._replace(best=kept)
+
+    return trained._replace(members=[[ended(member) for member in each] for each in trained.members])
 
 
 class Lanes:
@@ -115,6 +128,8 @@ class Lanes:
     def _compile(self, chunks: Sequence[Chunk]) -> None:
         """Compile what the chunks need, several programs at once."""
         new = {_key(chunk, device): (chunk, device) for chunk in chunks for device in self._data}
+        for chunk in chunks:  # here, not in the threads: two that ask the cache at once would make two of one
+            programs_of(chunk.group.recipe)
         both = self._begin_program, self._train_program
         jobs = {
             key: [self._submit(self._compilers, program, *what) for program in both]

@@ -25,7 +25,7 @@ from jaxfc.parallel import MeshSpec, population_mesh
 from jaxfc.search.candidates import Blueprint, Build, Group, blueprints, check_run_names, group
 from jaxfc.search.chunks import NARROW, Chunking, chunking, shared_bytes
 from jaxfc.search.folds import Fold, split
-from jaxfc.search.lanes import Chunk, Lanes, Trained
+from jaxfc.search.lanes import Chunk, Lanes, Trained, at_the_end
 from jaxfc.search.methods import Bracket, Method, Random
 from jaxfc.search.padding import forms
 from jaxfc.search.spaces import Settings
@@ -110,9 +110,18 @@ def run(
 
 
 def carry_out(
-    layout: "Layout", *, progress: bool | None = None, checkpoint: str | Path | None = None, resume: bool = False
+    layout: "Layout",
+    *,
+    progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    last: bool = False,
 ) -> SearchResult:
-    """Train what was laid out; see `run`. The layout stays as it is."""
+    """Train what was laid out; see `run`. The layout stays as it is.
+
+    With `last` the parameters that are kept are those of the last epoch, not of the best, for trainings whose
+    validation rows decide nothing; their scores are the best ones all the same.
+    """
     data, shared, keep, parts, made, groups, brackets, blank, cuts, fingerprint, _ = layout
     folds, trials = len(parts), [replace(trial, _found={}) for trial in blank]
     state = State(trials, groups)
@@ -129,7 +138,7 @@ def carry_out(
         for stop in stops:
             _show(bar, state, brackets, folds)
             for trained in lanes.train(_chunks(state, groups, cuts, stop), interrupted):
-                _record(state, trained, patience, keep)
+                _record(state, at_the_end(trained) if last else trained, patience, keep)
                 bar.n += folds * len(trained.chunk.numbers) * trained.chunk.num_epochs
                 _show(bar, state, brackets, folds)
                 storage.save(state, sometimes=True)

@@ -1,5 +1,6 @@
 """Trials, and what a search returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -197,13 +198,26 @@ class SearchResult:
         Raises:
             ValueError: they were trained on folds, or no network was kept.
         """
+        return self.joined(self.selected(size))
+
+    def selected(self, size: int) -> list[int]:
+        """The numbers of the trials that `selection` joins, each as often as it is among them.
+
+        Raises:
+            ValueError: as `selection`.
+        """
         if len(self.folds) > 1 or not self.kept or size < 1:
             raise ValueError(f"selection({size}): give a size of at least 1, of a search without folds that kept some")
         numbers = [trial.number for trial in ranked(self.trials) if trial.number in self.kept]
         models = [self._models(number)[0] for number in numbers]
         predictions = np.stack([model.prediction(self.data.x_val) for model in models])
         which = chosen(models[0].task, predictions, self.data.y_val, self.data.w_val, size=size)
-        return Ensemble.of([models[place] for place in which])
+        return [numbers[place] for place in which]
+
+    def joined(self, numbers: Sequence[int]) -> Ensemble:
+        """The mean of the networks of the kept trials of these numbers; one that is named twice counts twice."""
+        models = {number: self._models(number) for number in set(numbers)}
+        return Ensemble.of([model for number in numbers for model in models[number]])
 
     def _models(self, number: int) -> list[Model]:
         """A trial's models, one for each fold."""

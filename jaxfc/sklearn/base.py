@@ -126,8 +126,8 @@ class Table(CallbackSupportMixin, BaseEstimator):
     def _needs_validation(self) -> bool:
         raise NotImplementedError
 
-    def _data(self, rows: Rows, val: Rows | None, encoder: Encoder | None = None) -> Dataset:
-        return dataset(rows, val, self._columns, encoder, self._kind, self._names())
+    def _data(self, rows: Rows, val: Rows | None, encoder: Encoder | None = None, room: int = 0) -> Dataset:
+        return dataset(rows, val, self._columns, encoder, self._kind, self._names(), room)
 
     # Training
 

@@ -107,7 +107,13 @@ def parted(rows: Rows, fraction: float, seed: int, stratify: bool) -> tuple[Rows
 
 
 def dataset(
-    train: Rows, val: Rows | None, columns: Columns, encoder: Encoder | None, targets: str, classes: tuple[str, ...]
+    train: Rows,
+    val: Rows | None,
+    columns: Columns,
+    encoder: Encoder | None,
+    targets: str,
+    classes: tuple[str, ...],
+    room: int = 0,
 ) -> Dataset:
     """A data set of rows, filled up to lengths that several have in common; without validation rows, of one row.
 
@@ -118,6 +124,7 @@ def dataset(
         encoder: what makes inputs of them; by default it is fitted to the rows to train on.
         targets: the kind of targets, as in `jaxfc.Dataset`.
         classes: the classes' names, likewise.
+        room: for how many more rows to train on there is to be room, in the same program.
 
     >>> from jaxfc.data import recognize
     >>> columns = recognize(np.eye(3))
@@ -125,7 +132,7 @@ def dataset(
     >>> dataset(rows, None, columns, None, "classes", ("a", "b")).x_train.shape
     (64, 3)
     """
-    train_rows = filled(train, length_for(train.size))
+    train_rows = filled(train, length_for(train.size + room))
     val_rows = train.take(slice(1))._replace(weights=np.ones(1)) if val is None else filled(val, length_for(val.size))
     return Dataset(
         "the table",
@@ -141,3 +148,18 @@ def dataset(
         w_train=train_rows.weights,
         w_val=val_rows.weights,
     )
+
+
+def together(data: Dataset) -> tuple[Rows, Rows]:
+    """All the rows of a data set of `dataset`, joined, those to validate on too; and these alone.
+
+    >>> from jaxfc.data import recognize
+    >>> columns = recognize(np.eye(3))
+    >>> rows = Rows(columns.codes(np.eye(3)), np.array([0, 1, 1]), np.ones(3))
+    >>> data = dataset(rows.take([0, 1]), rows.take([2]), columns, None, "classes", ("a", "b"))
+    >>> [each.size for each in together(data)]
+    [3, 1]
+    """
+    parts = (data.x_train, data.y_train, data.w_train), (data.x_val, data.y_val, data.w_val)
+    train, val = (Rows(*part).take(part[2] > 0) for part in parts)
+    return joined(Rows(*map(np.concatenate, zip(train, val, strict=True)))), val

@@ -2,44 +2,93 @@
 
 from typing import Any
 
+import jax
+
 from jaxfc import search
+from jaxfc.artifacts.ensemble import Ensemble
+from jaxfc.data import Encoder
 from jaxfc.data.dataset import Dataset
+from jaxfc.search import SearchResult
+from jaxfc.search.loop import carry_out, lay_out
 from jaxfc.search.recipes import table_spaces
 from jaxfc.sklearn.base import Table
 from jaxfc.sklearn.callbacks import Epochs
 from jaxfc.sklearn.kinds import Classes, Numbers
+from jaxfc.sklearn.rows import Rows, together
 from jaxfc.training.config import TrainConfig
 
 
 class Population(Table):
     """An estimator that trains many networks at once, and predicts by the mean of the best.
 
-    Beside those of all tables it has the parameters `n_candidates`, `n_members`, `spaces` and `validation_fraction`.
+    Beside those of all tables it has the parameters `n_candidates`, `n_members`, `spaces`, `validation_fraction` and
+    `refit`.
     """
 
     def _needs_validation(self) -> bool:
         return True
 
+    def _held_out(self, rows: Rows, val: Rows | None, seed: int) -> tuple[Rows, Rows | None]:
+        self._again = bool(self.refit) and val is None
+        return super()._held_out(rows, val, seed)
+
+    def _data(self, rows: Rows, val: Rows | None, encoder: Encoder | None = None, room: int = 0) -> Dataset:
+        # With room for the rows held out, the second training is the first one's program.
+        return super()._data(rows, val, encoder, room if val is None or not self._again else val.size)
+
     def _train(self, data: Dataset, config: TrainConfig, validated: bool, told: dict[str, Any]) -> None:
-        whole = Epochs(self, 0, told)
+        whole, again = Epochs(self, 0, told), self.__dict__.pop("_again")
         whole.begin()
         spaces = table_spaces() if self.spaces is None else dict(self.spaces)
         settings = search.sample(spaces, self.n_candidates, seed=config.seed)
         found = search.run(data, config, settings, keep=self.n_candidates, progress=bool(self.verbose))
-        self.model_ = found.selection(self.n_members)
+        numbers = found.selected(self.n_members)
+        self.model_ = found.joined(numbers)
         self.candidates_ = [{**trial.settings, "score": trial.score} for trial in found.trials]
         self.best_validation_score_ = found.best.score
         self.n_iter_ = max(trial.epochs for trial in found.trials)
+        interrupted = found.interrupted
+        if again and not interrupted:
+            rows, val = together(data)
+            everything = super()._data(rows, val)
+            model = _trained_again(found, numbers, everything, config, progress=bool(self.verbose))
+            self.model_, interrupted = (self.model_, True) if model is None else (model, False)
         whole.end()
-        if found.interrupted:
+        if interrupted:
             raise KeyboardInterrupt
+
+
+def _trained_again(
+    found: SearchResult, numbers: list[int], data: Dataset, config: TrainConfig, *, progress: bool
+) -> Ensemble | None:
+    """The chosen networks, each trained once more on all rows to the last epoch and as often in the mean as chosen.
+
+    One that diverges is left out. None, if it was interrupted.
+    """
+    structures = {}
+    for number, blueprint in enumerate(found.blueprints):
+        structures.setdefault(jax.tree.structure(blueprint.net), number)
+    mine = sorted(set(numbers))
+    # One of each size, so that networks are padded to the same size as in the search: its program is used again.
+    there = {jax.tree.structure(found.blueprints[number].net) for number in mine}
+    mine += [number for structure, number in structures.items() if structure not in there]
+    settings = [found.trials[number].settings for number in mine]
+    pad = found.groups < len(structures)
+    layout = lay_out(data, config, settings, keep=len(mine), pad=pad)
+    again = carry_out(layout, progress=progress, last=True)
+    if again.interrupted:
+        return None
+    places = [place for place in map(mine.index, numbers) if place in again.kept]
+    return again.joined(places) if places else found.joined(numbers)
 
 
 class FCSearchClassifier(Classes, Population):
     """A population of networks for tables, as a scikit-learn classifier: the best of them, joined.
 
     All candidates are trained at once, as few programs, on the rows that are not held out; which are joined, and how
-    often each, is chosen greedily on those that are (Caruana et al. 2004). Inputs and None are as for `FCClassifier`.
+    often each, is chosen greedily on those that are (Caruana et al. 2004). The chosen ones are then trained again, on
+    all rows. Rows given to `fit` as `X_val` and `y_val` are never trained on, so then nothing is trained again. Inputs
+    and None are as for `FCClassifier`.
 
     Args:
         n_candidates: how many networks to train.
@@ -52,6 +101,7 @@ class FCSearchClassifier(Classes, Population):
         class_weight: `"balanced"`, or weights by class.
         columns: as for `FCClassifier`.
         validation_fraction: how many rows to hold out, by class; none where `fit` is given `X_val` and `y_val`.
+        refit: train the chosen networks again with the rows that were held out, to the last epoch.
         random_state: of what is drawn and held out.
         verbose: show a progress bar.
 
@@ -80,6 +130,7 @@ class FCSearchClassifier(Classes, Population):
         class_weight: Any = None,
         columns: Any = None,
         validation_fraction: float = 0.2,
+        refit: bool = True,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
@@ -92,6 +143,7 @@ class FCSearchClassifier(Classes, Population):
         self.class_weight = class_weight
         self.columns = columns
         self.validation_fraction = validation_fraction
+        self.refit = refit
         self.random_state = random_state
         self.verbose = verbose
 
@@ -111,6 +163,7 @@ class FCSearchRegressor(Numbers, Population):
         quantiles: to predict, such as `(0.1, 0.5, 0.9)`, by the quantile loss; see `predict_quantiles`.
         columns: as for `FCClassifier`.
         validation_fraction: how many rows to hold out; none where `fit` is given `X_val` and `y_val`.
+        refit: train the chosen networks again with the rows that were held out, to the last epoch.
         random_state: of what is drawn and held out.
         verbose: show a progress bar.
 
@@ -138,6 +191,7 @@ class FCSearchRegressor(Numbers, Population):
         quantiles: Any = None,
         columns: Any = None,
         validation_fraction: float = 0.2,
+        refit: bool = True,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
@@ -150,5 +204,6 @@ class FCSearchRegressor(Numbers, Population):
         self.quantiles = quantiles
         self.columns = columns
         self.validation_fraction = validation_fraction
+        self.refit = refit
         self.random_state = random_state
         self.verbose = verbose

@@ -1,6 +1,6 @@
 """What a training's programs read, and measuring what was trained."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,8 +55,10 @@ class Measures(NamedTuple):
     val_raw: Float[Array, "*epochs_members"] | None
 
 
-def kept_params(state: TrainState) -> tuple[Params, ...]:
+def kept_params(state: Any) -> tuple[Params, ...]:
     """What is measured and kept: averages of the parameters and the raw ones; or the parameters alone.
+
+    `state` is a `TrainState`, or else what has its `params` and `opt_state`.
 
     >>> from jaxfc import FCNet, init_state
     >>> from jaxfc.optim import sgd

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,24 @@ def shared(entries: Mapping[Key, dict[str, Any]]) -> dict[Key, dict[str, Any]]:
         having[table, *fold].add(model)
         models[table].add(model)
     return {key: entry for key, entry in entries.items() if having[key[0], *key[2:]] == models[key[0]]}
+
+
+def complete(entries: Iterable[Key], models: Sequence[str]) -> dict[str, set[str]]:
+    """For each model that was run the tables on which it has all the folds that any of the models has.
+
+    >>> complete([("a", "fc", 0, 0), ("a", "mlp", 0, 0), ("a", "mlp", 0, 1), ("b", "fc", 0, 0)], ["fc", "mlp", "hgb"])
+    {'fc': {'b'}, 'mlp': {'a'}}
+    """
+    folds: dict = defaultdict(lambda: defaultdict(set))
+    for table, model, *fold in entries:
+        if model in models:
+            folds[table][model].add(tuple(fold))
+    having: dict[str, set[str]] = {name: set() for name in models if any(name in each for each in folds.values())}
+    for table, each in folds.items():
+        every = set().union(*each.values())
+        for model in (name for name in each if each[name] == every):
+            having[model].add(table)
+    return having
 
 
 def collected(entries: Mapping[Key, dict[str, Any]]) -> dict[str, dict[str, dict[str, list[float]]]]:

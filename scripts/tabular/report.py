@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tabular.models import CLASSES, MODELS
-from tabular.ranks import SCORES, collected, critical_difference, means, ranks, shared, wilcoxon_holm
+from tabular.ranks import SCORES, collected, complete, critical_difference, means, ranks, shared, wilcoxon_holm
 from tabular.runs import Key
 from tabular.sources import PACKAGES, Table
 
@@ -51,6 +51,30 @@ def summary(
             report["ranks"][name] = _ranked(values, higher, models, len(of))
     report["seconds"] = {model: _seconds(found, model, [table.name for table in done]) for model in models}
     report["results"] = {table.name: {model: dict(found[table.name][model]) for model in models} for table in done}
+    return report
+
+
+def whole(
+    entries: Mapping[Key, dict[str, Any]], tables: Sequence[Table], chosen: Sequence[str] = tuple(MODELS)
+) -> dict[str, Any]:
+    """A `summary` of the models that have all folds of all tables; and of each other one how it ranks among them.
+
+    It ranks on those tables alone of which it has all folds. Where no model has everything, all are in one summary.
+    """
+    names = [table.name for table in tables]
+    having = complete([key for key in entries if key[0] in names], chosen)
+    every = set().union(*having.values())
+    models = [name for name, mine in having.items() if mine == every]
+    report = summary(entries, tables, models or chosen)
+    report["partly"] = {}
+    for model, mine in having.items() if models else ():
+        if model in models or not mine:
+            continue
+        found = summary(entries, [table for table in tables if table.name in mine], [*models, model])
+        mean = {name: each["mean"] for name, each in found["ranks"].items()}
+        report["partly"][model] = {"tables": list(found["tables"]), "ranks": mean, "seconds": found["seconds"]}
+        for table, results in found["results"].items():
+            report["results"][table][model] = results[model]
     return report
 
 
@@ -105,7 +129,13 @@ def text(report: Mapping[str, Any]) -> str:
     if "critical_difference" in report["ranks"]["score"]:
         row = "".join(f"{report['ranks'][name]['critical_difference']:9.2f}" for name in names)
         lines.append(f"{'critical diff.':16}{row}")
-    return "\n".join([*lines, "", "seconds of the processor, of each table's median fold, summed over tables"])
+    lines += ["", "seconds of the processor, of each table's median fold, summed over tables"]
+    for model, part in report.get("partly", {}).items():
+        lines += ["", f"{model} has {len(part['tables'])} of the tables; there, mean ranks with it and all of these"]
+        for name, mean in part["ranks"].items():
+            each = sorted(mean, key=mean.__getitem__)
+            lines.append(f"{name:>9}: " + ", ".join(f"{other} {mean[other]:.2f}" for other in each))
+    return "\n".join(lines)
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:
