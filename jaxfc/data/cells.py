@@ -175,8 +175,8 @@ def _of_any(name: str, values: list[Any]) -> Cells:
     if foreign := [kind for kind in found if kind not in VALUES]:
         row = kinds.index(foreign[0])
         raise TypeError(
-            f"column {shortened(name)!r}, row {row}: {shortened(repr(values[row]))} is a {foreign[0]}: a value must be a "
-            "number, text, a boolean or a date"
+            f"column {shortened(name)!r}, row {row}: {shortened(repr(values[row]))} is a {foreign[0]}: a value must be "
+            "a number, text, a boolean or a date"
         )
     bare = [value if kind else None for value, kind in zip(values, kinds, strict=True)]
     if found in (["number"], ["date"]):
