@@ -50,6 +50,7 @@ from jaxfc.layers.activations import (
     tanh_forward,
 )
 from jaxfc.layers.classification import (
+    by_class,
     sigmoid_loss,
     sigmoid_loss_backward,
     sigmoid_loss_forward,
@@ -100,14 +101,14 @@ from jaxfc.layers.vjp import differentiable, plain_autodiff
 
 __all__ = [
     "ACTIVATIONS", "affine", "affine_backward", "affine_forward", "batchnorm", "batchnorm_backward",
-    "batchnorm_forward", "batchnorm_test", "batchnorm_test_backward", "batchnorm_test_forward", "differentiable",
-    "dropout", "dropout_backward", "dropout_forward", "dropout_mask", "gelu", "gelu_backward", "gelu_forward",
-    "huber_loss", "huber_loss_backward", "huber_loss_forward", "l2_penalty", "l2_penalty_backward",
+    "batchnorm_forward", "batchnorm_test", "batchnorm_test_backward", "batchnorm_test_forward", "by_class",
+    "differentiable", "dropout", "dropout_backward", "dropout_forward", "dropout_mask", "gelu", "gelu_backward",
+    "gelu_forward", "huber_loss", "huber_loss_backward", "huber_loss_forward", "l2_penalty", "l2_penalty_backward",
     "l2_penalty_forward", "layernorm", "layernorm_backward", "layernorm_forward", "leaky_relu", "leaky_relu_backward",
-    "leaky_relu_forward", "plain_autodiff", "quantile_loss", "quantile_loss_backward", "quantile_loss_forward", "relu",
-    "relu_backward", "relu_forward", "rmsnorm", "rmsnorm_backward", "rmsnorm_forward", "sigmoid", "sigmoid_backward",
-    "sigmoid_forward", "sigmoid_loss", "sigmoid_loss_backward", "sigmoid_loss_forward", "silu", "silu_backward",
-    "silu_forward", "softmax_loss", "softmax_loss_backward", "softmax_loss_forward", "squared_loss",
+    "leaky_relu_forward", "plain_autodiff", "quantile_loss", "quantile_loss_backward", "quantile_loss_forward",
+    "relu", "relu_backward", "relu_forward", "rmsnorm", "rmsnorm_backward", "rmsnorm_forward", "sigmoid",
+    "sigmoid_backward", "sigmoid_forward", "sigmoid_loss", "sigmoid_loss_backward", "sigmoid_loss_forward", "silu",
+    "silu_backward", "silu_forward", "softmax_loss", "softmax_loss_backward", "softmax_loss_forward", "squared_loss",
     "squared_loss_backward", "squared_loss_forward", "stochastic_depth", "stochastic_depth_backward",
     "stochastic_depth_forward", "svm_loss", "svm_loss_backward", "svm_loss_forward", "tanh", "tanh_backward",
     "tanh_forward",
