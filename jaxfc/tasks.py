@@ -150,6 +150,8 @@ class Classification(Task):
         temperature: what outputs are divided by before they become probabilities; `Model.calibrated` fits it.
         threshold: of two classes, the probability of the second one from which on it is answered, in place of one
             half; `Model.with_threshold` chooses it.
+        class_weights: a weight for each class, an array by which the loss (on validation rows too) multiplies
+            the rows' own; candidates of a search may each have theirs.
 
     Targets are class indices, or with the softmax loss a distribution over classes for each row.
 
@@ -170,16 +172,23 @@ class Classification(Task):
     rank: str = "acc"
     temperature: Any = number(None, low=0, exclude="low")
     threshold: Any = number(None, low=0, high=1)
+    class_weights: Any = number(None, low=0)
 
     def __post_init__(self) -> None:
         if self.criterion not in ("softmax", "hinge"):
             raise unknown_name("loss of a classification", self.criterion, ("softmax", "hinge"))
         if self.criterion == "hinge" and isinstance(self.label_smoothing, float) and self.label_smoothing:
             raise ValueError(f"label_smoothing={self.label_smoothing}: the hinge loss has none; leave it out")
+        if isinstance(by_class := self.class_weights, str):
+            raise TypeError(f"class_weights={by_class!r}: give an array; names are for `class_weight` of a fit")
+        if isinstance(by_class, np.ndarray) and not (np.isfinite(by_class) & (by_class >= 0)).all():
+            raise ValueError(f"class_weights={by_class}: must be finite numbers of at least 0")
         self.check_rank()
 
     def loss(self, outputs: Outputs, y: Array, weights: Weights = None) -> Float[Array, ""]:
         """Softmax cross-entropy or hinge loss."""
+        if self.class_weights is not None:
+            weights = layers.by_class(self.class_weights, y, outputs.shape[1], weights)
         if self.criterion == "hinge":
             return layers.svm_loss(outputs, y, weights)
         return layers.softmax_loss(outputs, y, weights, self.label_smoothing)

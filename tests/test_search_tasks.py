@@ -79,6 +79,32 @@ def test_networks_and_rules_of_ones_own_are_searched():
     np.testing.assert_allclose(found.best.curve, result.val_history[1:], rtol=2e-4)
 
 
+def test_candidates_have_class_weights_of_their_own():
+    data = digits()
+
+    def build(settings):
+        weights = np.ones(10, np.float32)
+        weights[8] = settings["weight"]
+        net = jaxfc.FCNet(data.num_features, (8,), 10)
+        return net, jaxfc.Classification(class_weights=weights), adam, {"learning_rate": 1e-2}
+
+    settings = search.grid({"weight": search.choice(1.0, 10.0), "seed": search.seeds(2)})
+    found = search.run(data, build, settings, epochs=2, batch_size=50, keep=3)
+    assert (found.groups, found.programs) == (1, 2)
+    for trial in search.ranked(found.trials)[:3]:
+        assert found.model(trial.number).accuracy(*data.split("val")) == pytest.approx(trial.score, abs=1e-6)
+    with pytest.raises(ValueError, match="kept of 3 trials, and not of this one: search with a larger keep"):
+        found.model(search.ranked(found.trials)[3].number)
+    for number in (0, 3):
+        net, _, rule, hyper = build(settings[number])
+        run = {"epochs": 2, "batch_size": 50, "seed": settings[number]["seed"], "order_seed": 0, "verbose": False}
+        alone = jaxfc.fit(net, rule, data, hyper=hyper, class_weight={"8": settings[number]["weight"]}, **run)
+        np.testing.assert_allclose(found.trials[number].curve, alone.val_history[1:], atol=5e-3)
+        np.testing.assert_allclose(
+            found.trials[number].loss[0], alone.loss_history.reshape(2, -1).mean(axis=1), rtol=1e-4
+        )
+
+
 @pytest.mark.parametrize(
     ("build", "options", "error", "message"),
     [

@@ -3,14 +3,16 @@
 import dataclasses
 
 import chex
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from examples import PLAIN, blobs, labels, numbers, run
 
-from jaxfc import Classification, Multilabel, Regression
+from jaxfc import Classification, Multilabel, Regression, layers
 
 ROWS = 40
 WEIGHTS = np.random.default_rng(5).integers(0, 4, size=ROWS)
+V = np.array([1, 2.5, 1], np.float32)  # weights of classes
 
 
 def weighted(data):
@@ -55,6 +57,37 @@ def test_class_weights_are_weights_of_the_classes_examples():
     ours, theirs = full_batch(data, class_weight={"b": 2.5}), full_batch(by_hand)
     chex.assert_trees_all_equal(ours.params, theirs.params)
     np.testing.assert_array_equal(ours.val_history, theirs.val_history)  # validation rows keep their weights
+
+
+def test_a_task_may_have_the_weights_of_classes():
+    data, _ = weighted(blobs())
+    by_hand = dataclasses.replace(data, w_train=data.w_train * V[data.y_train], w_val=data.w_val * V[data.y_val])
+    ours, theirs = full_batch(data, Classification(class_weights=V)), full_batch(by_hand)
+    chex.assert_trees_all_close(ours.params, theirs.params, rtol=1e-6)
+    np.testing.assert_allclose(ours.val_loss_history, theirs.val_loss_history, rtol=1e-6)  # validation rows' loss too
+    model = ours.model(data)
+    assert model.evaluate(data.x_val, data.y_val, data.w_val)["acc"] == pytest.approx(
+        np.average(model.predict(data.x_val) == data.y_val, weights=data.w_val)
+    )  # what is measured beside the loss is not
+
+
+def test_mixtures_weigh_what_their_classes_do():
+    y = np.array([[1, 0, 0], [0.5, 0.5, 0]], np.float32)
+    np.testing.assert_allclose(layers.by_class(V, y, 3), [1, 1.75])
+    np.testing.assert_allclose(layers.by_class(V, np.array([0, 1]), 3, jnp.array([2.0, 3.0])), [2, 7.5])
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        (np.ones(2, np.float32), ValueError, r"class_weights of shape \(2,\): need \(3,\), a number for each"),
+        (np.array([1.0, -1.0, 1.0]), ValueError, "must be finite numbers of at least 0"),
+        ("balanced", TypeError, "class_weights='balanced': give an array"),
+    ],
+)
+def test_bad_weights_of_a_task_are_named(weights, error, message):
+    with pytest.raises(error, match=message):
+        full_batch(blobs(), Classification(class_weights=weights))
 
 
 def test_balanced_classes_weigh_the_same():

@@ -51,6 +51,7 @@ from jaxfc.layers.activations import (
     tanh_forward,
 )
 from jaxfc.layers.classification import (
+    by_class,
     sigmoid_loss,
     sigmoid_loss_backward,
     sigmoid_loss_forward,
@@ -112,8 +113,9 @@ from jaxfc.layers.vjp import differentiable, plain_autodiff
 
 __all__ = [
     "ACTIVATIONS", "affine", "affine_backward", "affine_forward", "batchnorm", "batchnorm_backward",
-    "batchnorm_forward", "batchnorm_test", "batchnorm_test_backward", "batchnorm_test_forward", "columnwise_affine",
-    "columnwise_affine_backward", "columnwise_affine_forward", "differentiable", "dropout", "dropout_backward",
+    "batchnorm_forward", "batchnorm_test", "batchnorm_test_backward", "batchnorm_test_forward", "by_class",
+    "columnwise_affine", "columnwise_affine_backward", "columnwise_affine_forward", "differentiable",
+    "dropout", "dropout_backward",
     "dropout_forward", "dropout_mask", "gelu", "gelu_backward", "gelu_forward", "huber_loss", "huber_loss_backward",
     "huber_loss_forward", "l2_penalty", "l2_penalty_backward", "l2_penalty_forward", "layernorm",
     "layernorm_backward", "layernorm_forward", "leaky_relu", "leaky_relu_backward", "leaky_relu_forward",

@@ -81,6 +81,30 @@ def softmax_loss_backward(dout: Scalar, cache: tuple) -> Scores:
     return ((p - targets) * (shares * dout)[:, None]).astype(scores.dtype)
 
 
+def by_class(class_weights: Any, y: Any, classes: int, weights: Weights | None = None) -> Weights:
+    r"""Weights of examples, $w_i v_{y_i}$, from weights $v_c$ of their classes.
+
+    Args:
+        class_weights: $v$, one for each class.
+        y: the correct classes; or soft targets, whose examples weigh $\sum_c y_{ic} v_c$.
+        classes: how many there are.
+        weights: $w$, one for each example, 1 by default.
+
+    Raises:
+        ValueError: not one number for each class.
+
+    >>> print(by_class(jnp.array([1.0, 9.0]), jnp.array([0, 1, 1]), 2))
+    [1. 9. 9.]
+    """
+    if jnp.shape(class_weights) != (classes,):
+        raise ValueError(
+            f"class_weights of shape {jnp.shape(class_weights)}: need ({classes},), a number for each class"
+        )
+    of_classes = jnp.asarray(class_weights)
+    of_rows = of_classes[y] if jnp.ndim(y) == 1 else y.astype(of_classes.dtype) @ of_classes
+    return of_rows if weights is None else of_rows * weights.astype(of_rows.dtype)
+
+
 def svm_loss_forward(scores: Scores, y: Labels, weights: Weights | None = None) -> tuple[Scalar, tuple]:
     r"""Multiclass hinge loss (Weston and Watkins, 1999; the CS231n notes on linear classification).
 

@@ -165,13 +165,20 @@ class SearchResult:
             raise ValueError("no candidate was trained without failing: try smaller learning rates")
         return order[0]
 
-    def model(self) -> Model:
-        """The best trial's model, with the parameters of its best epoch.
+    def model(self, number: int | None = None) -> Model:
+        """The best trial's model, with the parameters of its best epoch; or that of another trial that was kept.
 
         Raises:
-            ValueError: no trial succeeded; or they were trained on folds, and there are several models.
+            ValueError: no trial succeeded; this one was not kept; or they were trained on folds, and there are several
+                models.
         """
-        models = self._models(self.best.number)
+        number = self.best.number if number is None else number
+        if number not in self.kept:
+            raise ValueError(
+                f"model({number}): parameters were kept of {len(self.kept)} trials, and not of this one: "
+                "search with a larger keep, up to the number of trials"
+            )
+        models = self._models(number)
         if len(models) > 1:
             raise ValueError(f"trained on {len(models)} folds: use ensemble(1), or train best.config on all rows")
         return models[0]
