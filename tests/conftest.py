@@ -35,7 +35,11 @@ OPTIMIZED = (
 
 @pytest.fixture(autouse=True, scope="module")
 def optimized(request):
-    """Whether the compiler optimizes, in this process and in those that it starts."""
+    """Whether the compiler optimizes, in this process and in those that it starts.
+
+    What a file's tests have compiled is let go of after them: each program takes some maps of memory, of which a
+    process has 65,530, and where there are no more the compiler crashes.
+    """
     switch, (test, _, name) = "JAX_DISABLE_MOST_OPTIMIZATIONS", request.path.stem.partition("_")
     quick = test == "test" and name not in OPTIMIZED
     jax.config.update(switch.lower(), quick)
@@ -43,6 +47,7 @@ def optimized(request):
     yield
     del os.environ[switch]
     jax.config.update(switch.lower(), False)
+    jax.clear_caches()
 
 
 with install_import_hook("jaxfc", "beartype.beartype"):
