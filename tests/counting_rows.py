@@ -18,10 +18,11 @@ def counting(take, *where):
     return whole(read, *where)
 
 
-streaming.divided_batches = counting
-try:
-    code = jaxfc_command.main()
-finally:
-    number = sys.argv[sys.argv.index("--process-id") + 1]
-    Path(f"rows-{number}.json").write_text(json.dumps(rows_read))
-sys.exit(code)
+if __name__ == "__main__":
+    streaming.divided_batches = counting
+    try:
+        code = jaxfc_command.main()
+    finally:
+        number = sys.argv[sys.argv.index("--process-id") + 1]
+        Path(f"rows-{number}.json").write_text(json.dumps(rows_read))
+    sys.exit(code)
