@@ -24,7 +24,7 @@ def cases(seed):
             naive.columnwise_affine,
             (draw(n, d, k), draw(d, k, c), draw(d, c)),
         ),
-        "periodic": (layers.periodic, naive.periodic, (x, draw(d, k))),
+        "periodic": (layers.periodic, naive.periodic, (x, 0.2 * draw(d, k))),
         "piecewise_linear": (
             lambda x: layers.piecewise_linear(x, jnp.asarray(edges)),
             lambda x: naive.piecewise_linear(x, edges),
