@@ -21,6 +21,36 @@ def affine(x, w, b):
 
 
 # ---------------------------------------------------------------------------------------------------
+# Embeddings of a table's numbers
+# ---------------------------------------------------------------------------------------------------
+
+
+def periodic(x, frequencies):
+    angles = 2 * np.pi * frequencies * x[:, :, None]
+    sines, cosines = np.sin(angles), np.cos(angles)
+
+    def back(dout):
+        of_sines, of_cosines = np.split(dout, 2, axis=2)
+        of_angles = 2 * np.pi * (of_sines * cosines - of_cosines * sines)
+        return (of_angles * frequencies).sum(axis=2), (of_angles * x[:, :, None]).sum(axis=0)
+
+    return np.concatenate([sines, cosines], axis=2), back
+
+
+def piecewise_linear(x, edges):
+    """Of a single bin, which is open at both ends."""
+    low, high = edges.T
+    return ((x - low) / (high - low))[:, :, None], lambda dout: (dout[:, :, 0] / (high - low),)
+
+
+def columnwise_affine(x, w, b):
+    def back(dout):
+        return np.einsum("nfo,fio->nfi", dout, w), np.einsum("nfi,nfo->fio", x, dout), dout.sum(axis=0)
+
+    return np.einsum("nfi,fio->nfo", x, w) + b, back
+
+
+# ---------------------------------------------------------------------------------------------------
 # Activations
 # ---------------------------------------------------------------------------------------------------
 

@@ -111,6 +111,9 @@ def layer_cases(draw):
         "huber_loss": ((scores, numbers, weights, 0.7), 1),
         "quantile_loss": ((draw.normal(rows, 2 * width), numbers, weights, QUANTILES), 1),
         "l2_penalty": ((x, 0.3), 1),
+        "periodic": ((x, 0.1 * draw.normal(width, 2)), 2),
+        "piecewise_linear": ((x, np.tile(np.float32([-1, 2]), (width, 1))), 1),
+        "columnwise_affine": ((draw.normal(rows, width, 2), draw.normal(width, 2, 3), draw.normal(width, 3)), 3),
     }
 
 
