@@ -28,7 +28,8 @@ def _promote(ranks, types):
 # What is tested here are numbers, or compiled programs, as a user's compiler makes them. Of all else what is done is
 # tested, to which the compiler's optimizations add nothing but a quarter of the time.
 OPTIMIZED = (
-    "ahead", "bench", "compilation", "fit", "gradcheck", "layers", "losses", "networks", "numpy_reference", "optim",
+    "ahead", "bench", "compilation", "cs231n_dropout_notebook", "cs231n_normalization_notebooks", "cs231n_notebook",
+    "fit", "gradcheck", "layers", "losses", "networks", "numpy_reference", "optim",
     "optim_schedules", "optim_wrappers", "plan", "products", "resume", "right_numbers", "step", "threefry",
 )  # fmt: skip
 
