@@ -6,7 +6,7 @@ places, where their arrays lie.
 """
 
 from jaxfc.parallel.constrained import Constrained, Divided
-from jaxfc.parallel.divided_rows import DividedRows, divided_batches
+from jaxfc.parallel.divided_rows import DividedRows, divided_batches, places_sharding
 from jaxfc.parallel.meshes import AXES, MeshSpec, check_batch, check_use, mesh_of, spelled
 from jaxfc.parallel.placing import fetched, put, row_sharding, shapes_of, whole_sharding
 from jaxfc.parallel.populations import population_mesh
@@ -30,6 +30,7 @@ __all__ = [
     "fetched",
     "joined",
     "mesh_of",
+    "places_sharding",
     "population_mesh",
     "put",
     "row_sharding",

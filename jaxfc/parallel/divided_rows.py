@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Integer
 
 from jaxfc.parallel.placing import put, row_sharding
@@ -79,5 +79,15 @@ def divided_batches(
         return DividedRows(jax.make_array_from_process_local_data(where, local, shape), mesh)
 
     in_turn = np.arange(iterations * share, dtype=np.int32).reshape(iterations, share)
-    places = put(np.tile(in_turn, (1, count)), jax.sharding.NamedSharding(mesh, PartitionSpec(None, "data")))
+    places = put(np.tile(in_turn, (1, count)), places_sharding(mesh))
     return tuple(placed(each) for each in take(by_device[mine].ravel())), places
+
+
+def places_sharding(mesh: Mesh) -> NamedSharding:
+    """Where the plan of `divided_batches` lies: each batch along `data`.
+
+    >>> from jaxfc.parallel import mesh_of
+    >>> tuple(places_sharding(mesh_of()).spec)
+    (None, 'data')
+    """
+    return NamedSharding(mesh, PartitionSpec(None, "data"))

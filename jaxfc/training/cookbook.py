@@ -12,6 +12,8 @@ from jaxfc.data import Dataset
 from jaxfc.errors import unknown_name
 from jaxfc.training.config import TrainConfig
 
+FOLDER = resources.files("jaxfc") / "recipes"
+
 
 class Recipe(NamedTuple):
     """A recipe.
@@ -63,10 +65,9 @@ def recipe(name: str) -> Recipe:
     Traceback (most recent call last):
     ValueError: unknown recipe 'plian': did you mean 'plain'? (one of: cifar10-10m, cifar10-1m, cifar10-2h, ...)
     """
-    folder = resources.files("jaxfc") / "recipes"
-    if name not in recipes():
-        raise unknown_name("recipe", name, recipes())
-    values = json.loads((folder / f"{name}.json").read_text())
+    if name not in (known := recipes()):
+        raise unknown_name("recipe", name, known)
+    values = json.loads((FOLDER / f"{name}.json").read_text())
     return Recipe(
         name, values["about"], values["images"], values["minutes"], tuple(values["reached"]), values["settings"]
     )
@@ -78,5 +79,4 @@ def recipes() -> list[str]:
     >>> "cifar10-10m" in recipes()
     True
     """
-    files = (resources.files("jaxfc") / "recipes").iterdir()
-    return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
+    return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))

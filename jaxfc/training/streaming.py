@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxfc.data import Dataset, Encoding
@@ -27,7 +27,7 @@ from jaxfc.memory import free_bytes, in_units
 from jaxfc.networks import Network
 from jaxfc.networks.contract import dtype
 from jaxfc.objective import ROWS, outputs_of
-from jaxfc.parallel import DividedRows, Shardings, divided_batches, put, row_sharding, shapes_of
+from jaxfc.parallel import DividedRows, Shardings, divided_batches, places_sharding, put, row_sharding, shapes_of
 from jaxfc.tasks import Task
 from jaxfc.training.measuring import DeviceData, Measures, kept_params, measure
 from jaxfc.training.program import Progress, Recipe, begin, begin_measured, end_epoch, take_steps
@@ -271,11 +271,11 @@ class Stream:
         for length in dict.fromkeys(lengths):
             x, y, weights = (self._rows_like(length, each) for each in (self.x, self.y, self.weights))
             window = DeviceData(shapes_of(data.normalizer), x, y, weights, None, None, None, None, data.key)
-            at = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(None, "data"))
+            at = None if self.mesh is None else places_sharding(self.mesh)
             plan = shapes_of(jax.ShapeDtypeStruct((length, self.batch_size), np.int32), at)
             yield train.lower(recipe, net, task, progress.state, window, plan, number)
-        loss = shapes_of(jax.ShapeDtypeStruct((1,), wider(dtype(net))), where and where.numbers)
-        losses = tuple(jax.ShapeDtypeStruct((length,), loss.dtype, sharding=loss.sharding) for length in lengths)
+        losses = tuple(jax.ShapeDtypeStruct((length,), wider(dtype(net))) for length in lengths)
+        losses = shapes_of(losses, where and where.numbers)
         if self.x_val is None:
             yield finish.lower(net, task, progress, losses, shapes_of(data, where and where.data), number, ())
 
