@@ -196,7 +196,7 @@ def test_a_training_prints_what_the_notebook_shows(data, capsys):
 
 @pytest.fixture(scope="module")
 def weight_scales():
-    return np.logspace(-4, 0, num=20)
+    return np.logspace(-4, 0, num=10)  # half as many as the notebook's
 
 
 def test_batchnorm_bears_initial_weights_of_any_scale(small_data, weight_scales, compilations):
@@ -220,11 +220,11 @@ def test_batchnorm_bears_initial_weights_of_any_scale(small_data, weight_scales,
         final_train_loss[normalization] = np.array([np.mean(s.loss_history[-50:]) for s in solvers.values()])
 
     # Without it, the smallest scales learn nothing, and the largest explode.
-    np.testing.assert_allclose(final_train_loss[None][:3], np.log(10), atol=0.03)
-    assert (best_train_accs["batchnorm"][:3] > best_train_accs[None][:3] + 0.08).all()
-    assert final_train_loss["batchnorm"][:3].max() < 2.2
-    assert final_train_loss[None][-3:].min() > 100
-    assert final_train_loss["batchnorm"][-3:].max() < 10
+    np.testing.assert_allclose(final_train_loss[None][:2], np.log(10), atol=0.03)
+    assert (best_train_accs["batchnorm"][:2] > best_train_accs[None][:2] + 0.08).all()
+    assert final_train_loss["batchnorm"][:2].max() < 2.2
+    assert final_train_loss[None][-2:].min() > 100
+    assert final_train_loss["batchnorm"][-2:].max() < 10
 
 
 @pytest.mark.parametrize("normalization", ["batchnorm", "layernorm"])
