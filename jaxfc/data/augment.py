@@ -13,172 +13,33 @@ the key and on $i$ alone (`Mixup` excepted), never on the batch's length or on i
 """
 
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int32, Key, Num, Shaped
+from jaxtyping import Array, Float, Key
 
+from jaxfc.data.augment_images import (
+    Batch,
+    Colour,
+    Cutout,
+    Elastic,
+    ImageAugmentation,
+    Mirror,
+    Shift,
+    Targets,
+    each_row,
+)
 from jaxfc.errors import check_number, shortened, unknown_name
 from jaxfc.layers.common import wide_type
 from jaxfc.layers.threefry import bits16
 
 _MOST = 1e6  # of a number beyond which nothing is left of the inputs, or float32 has no draws
 
-Batch = Num[Array, "batch features"]
-Targets = Shaped[Array, "batch ..."]
-Image = Num[Array, "channels height width"]
-Draws = Int32[Array, " limits"]
 Augmentation = Callable[[Key[Array, ""], Batch, Targets], tuple[Batch, Targets]]
-
-
-@dataclass(frozen=True)
-class ImageAugmentation:
-    """What augmentations of images share: a subclass says which numbers an image draws, and what becomes of it.
-
-    Args:
-        image_shape: `(height, width)` or `(channels, height, width)`; rows are such images, flattened.
-
-    Raises:
-        ValueError: another kind of shape; (when called) rows of another length.
-
-    >>> class Flip(ImageAugmentation):
-    ...     "Exchange top and bottom with probability 1/2."
-    ...     limits = (2,)
-    ...
-    ...     def change(self, image, draws):
-    ...         return jnp.where(draws[0] == 1, image[:, ::-1], image)
-    >>> x, y = Flip((2, 1))(jax.random.key(0), jnp.array([[1, 2], [3, 4], [5, 6]]), jnp.arange(3))
-    >>> print(x.tolist())
-    [[2, 1], [4, 3], [5, 6]]
-    """
-
-    image_shape: tuple[int, ...]
-    stored: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if len(self.image_shape) not in (2, 3):
-            raise ValueError(f"image_shape={self.image_shape} must be (height, width) or (channels, height, width)")
-
-    @property
-    def limits(self) -> tuple[int, ...]:
-        """An image draws a whole number below each of these, and each is as probable."""
-        raise NotImplementedError
-
-    def change(self, image: Image, draws: Draws) -> Image:
-        """Change one image by what it drew."""
-        raise NotImplementedError
-
-    def __call__(self, key: Key[Array, ""], x: Batch, y: Targets) -> tuple[Batch, Targets]:
-        """Change every row by draws of its own."""
-        if x.shape[1] != math.prod(self.image_shape):
-            raise ValueError(f"{spell(self)}: x {x.shape} holds no images of shape {self.image_shape}")
-        images = x.reshape(len(x), math.prod(self.image_shape[:-2]), *self.image_shape[-2:])
-        # Each limit's share of the 65,536 values, to one.
-        bits = bits16(key, (len(x), len(self.limits))).astype(jnp.uint32)
-        draws = (bits * np.array([self.limits], np.uint32) >> 16).astype(jnp.int32)
-        return _each_row(self.change, images, draws).reshape(x.shape), y
-
-
-@dataclass(frozen=True)
-class Mirror(ImageAugmentation):
-    """Exchange left and right of an image with probability 1/2.
-
-    >>> x = jnp.array([[1, 2], [3, 4], [5, 6]], jnp.uint8)
-    >>> print(Mirror((1, 2))(jax.random.key(0), x, jnp.arange(3))[0].tolist())
-    [[2, 1], [4, 3], [5, 6]]
-    """
-
-    limits: ClassVar[tuple[int, ...]] = (2,)
-
-    def change(self, image: Image, draws: Draws) -> Image:
-        """Mirror an image that drew 1."""
-        return lax.cond(draws[0] == 1, lambda image: image[..., ::-1], lambda image: image, image)
-
-
-@dataclass(frozen=True)
-class Shift(ImageAugmentation):
-    r"""Move an image by up to so many pixels, zeros moving in: the "random crop" of the CIFAR literature.
-
-    Both offsets are uniform in $\{-p, \dots, p\}$, as if the image were padded by $p$ zeros on all sides
-    and a window of its own size cut out at random (Lee et al., "Deeply-supervised nets", 2015).
-
-    Args:
-        image_shape: as `ImageAugmentation` has it.
-        pixels: $p$, less than the image's height and width.
-
-    Raises:
-        ValueError: `pixels` out of range.
-
-    >>> x = jnp.arange(1, 10, dtype=jnp.uint8)[None]
-    >>> print(Shift((3, 3), 1)(jax.random.key(1), x, jnp.arange(1))[0].reshape(3, 3))
-    [[0 0 0]
-     [2 3 0]
-     [5 6 0]]
-    """
-
-    pixels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_pixels(self)
-
-    @property
-    def limits(self) -> tuple[int, ...]:
-        """The offsets from the padded image's corner."""
-        return (2 * self.pixels + 1,) * 2
-
-    def change(self, image: Image, draws: Draws) -> Image:
-        """Cut a window out of the padded image."""
-        sides = (self.pixels, self.pixels)
-        return lax.dynamic_slice(jnp.pad(image, ((0, 0), sides, sides)), (np.int32(0), draws[0], draws[1]), image.shape)
-
-
-@dataclass(frozen=True)
-class Cutout(ImageAugmentation):
-    """Blank a square of every image (DeVries and Taylor, 2017).
-
-    The square's centre is uniform over the image; what of it lies beyond the border is cut off. Its
-    pixels become 0 as images are stored: black, where the paper's become the mean.
-
-    Args:
-        image_shape: as `ImageAugmentation` has it.
-        pixels: the square's side, less than the image's height and width.
-
-    Raises:
-        ValueError: `pixels` out of range.
-
-    >>> x = jnp.ones((1, 9), jnp.uint8)
-    >>> print(Cutout((3, 3), 2)(jax.random.key(0), x, jnp.arange(1))[0].reshape(3, 3))
-    [[1 1 1]
-     [0 0 1]
-     [0 0 1]]
-    """
-
-    pixels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_pixels(self)
-
-    @property
-    def limits(self) -> tuple[int, ...]:
-        """The square's centre."""
-        return self.image_shape[-2:]
-
-    def change(self, image: Image, draws: Draws) -> Image:
-        """Blank the square around the centre."""
-        row, column = (
-            jnp.arange(size, dtype=draws.dtype) - centre + self.pixels // 2
-            for size, centre in zip(self.limits, draws, strict=True)
-        )
-        rows, columns = ((place >= 0) & (place < self.pixels) for place in (row, column))
-        return jnp.where((rows[:, None] & columns[None, :])[None], 0, image)
 
 
 @dataclass(frozen=True)
@@ -251,12 +112,12 @@ class Mixup:
             def mix(row: Array, other: Array) -> Array:
                 return (mine * row.astype(wide) + theirs * a[other].astype(wide)).astype(a.dtype)
 
-            return _each_row(mix, a, order)
+            return each_row(mix, a, order)
 
         return mixed(x), mixed(y)
 
 
-BUILT_IN = (Mirror, Shift, Cutout, Noise, Mixup)
+BUILT_IN = (Mirror, Shift, Cutout, Colour, Elastic, Noise, Mixup)
 
 
 def augment(
@@ -303,7 +164,7 @@ def augment(
 def parse(
     texts: Sequence[str], image_shape: tuple[int, ...] | None, *, name: str = "the data set"
 ) -> tuple[Augmentation, ...]:
-    """Make augmentations of their spellings: `mirror`, `shift:PIXELS`, `cutout:PIXELS`, `noise:SCALE`, `mixup:ALPHA`.
+    """Make augmentations of their spellings: `mirror`, `shift:PIXELS`, `colour:STRENGTH`, `noise:SCALE` and so on.
 
     Args:
         texts: the spellings.
@@ -368,27 +229,3 @@ def _apply(augmentation: Augmentation, key: Key[Array, ""], x: Batch, y: Targets
             f"of x {x.shape}, y {y.shape}; it must keep shapes"
         )
     return new_x, new_y
-
-
-def _each_row(function: Callable[..., Array], *arrays: Array) -> Array:
-    """Apply a function to every row of arrays.
-
-    On a CPU to one after another: the compiler would fuse what works on all at once with its
-    neighbours, and make the draws and divide indices anew for every pixel, at several times the cost.
-    """
-
-    def one_by_one(*arrays: Array) -> Array:
-        return lax.map(lambda rows: function(*rows), arrays)
-
-    return lax.platform_dependent(*arrays, cpu=one_by_one, default=jax.vmap(function))
-
-
-def _check_pixels(augmentation: Shift | Cutout) -> None:
-    name, pixels = type(augmentation).__name__.lower(), augmentation.pixels
-    height, width = augmentation.image_shape[-2:]
-    if not isinstance(pixels, numbers.Integral):
-        raise TypeError(f"{name}: pixels={pixels!r} must be a whole number")
-    if not 1 <= pixels < min(height, width):
-        raise ValueError(
-            f"{name}: pixels={pixels} must be from 1 to {min(height, width) - 1}: images are {height} x {width}"
-        )

@@ -27,7 +27,7 @@ class RunSettings:
     sampling: str = "shuffled"
     """shuffled (each row at most once an epoch), replacement, or continuous (a stream; rows of weight 0 sit out)."""
     augment: tuple[Any, ...] = ()
-    """Augmentations inside the step: mirror, shift:4, cutout:8, noise:0.1, mixup:0.2."""
+    """Augmentations inside the step: mirror, shift:4, cutout:8, colour:0.2, elastic:2, noise:0.1, mixup:0.2."""
     accumulate: int = 1
     """Parts of a batch over which its gradient is summed, so that only a part's activations take memory."""
     ema_decay: float | None = None
