@@ -20,6 +20,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # one core for each model; read when the libraries are imported
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
+import lines  # noqa: E402
 from tabular import report, runs  # noqa: E402
 from tabular.models import MODELS  # noqa: E402
 from tabular.sources import META, TABLES, TEST, Table  # noqa: E402
@@ -61,7 +62,7 @@ def carry_out(args: argparse.Namespace, tables: list[Table]) -> None:
     for model in args.models:
         for table in tables:
             for entry in runs.run(table, model, set(runs.read(args.out)), repeats=args.repeats, folds=args.folds):
-                runs.append(args.out, entry)
+                lines.append(args.out, entry)
                 score = entry.get("acc", entry.get("r2"))
                 print(
                     f"{table.name:14} {model:13} {entry['repeat']}.{entry['fold']}  {score:.4f}"

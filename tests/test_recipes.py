@@ -39,6 +39,11 @@ def test_flags_override_a_recipe_and_epochs_its_minutes(capsys, tmp_path):
     assert written == replace(recipe("plain").config, epochs=2, hidden=(8,))
 
 
+def test_a_recipe_is_planned(capsys):
+    main(["plan", "--recipe", "plain", "--hidden", "8"])
+    assert "training, batch 64, on this" in capsys.readouterr().out
+
+
 def test_minutes_choose_the_epochs_and_the_schedule_is_of_so_many(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "pace", lambda *_, **__: Pace(step=0.05, measuring=0.5, compiling=1.0))
     monkeypatch.setattr(runs, "since_the_process_began", lambda: 3.0)

@@ -326,6 +326,8 @@ class Plan(Plain):
 
     candidates: tyro.conf.OmitArgPrefixes[CandidateFlags] = field(default_factory=CandidateFlags)
     how: tyro.conf.OmitArgPrefixes[SearchSettings] = field(default_factory=SearchSettings)
+    recipe: str | None = None
+    """Plan a training by these settings, which other flags override: see `jaxfc recipes`."""
     on: str = "this"
     """v5e:1x1 (a TPU chip, Colab's), v5e:16x16 (a pod), other kinds (v4, v5p, v6e) and shapes, h200; or this: JAX's
     default device."""
@@ -334,6 +336,10 @@ class Plan(Plain):
     rows: int | None = None
     """Plan for so many training rows, whatever the data have."""
     compile_cache: CacheFlag = field(default_factory=asked_for)
+
+    def defaults(self) -> "Plan | None":
+        """Those of a recipe."""
+        return None if self.recipe is None else Plan(CandidateFlags(**vars(recipe(self.recipe).config)))
 
     def run(self) -> None:
         """Run the command."""

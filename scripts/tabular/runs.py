@@ -1,13 +1,12 @@
 """Folds, and what is measured on each: a JSON line, written at once, so that a run can be stopped at any moment."""
 
-import json
-import os
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lines
 import numpy as np
 import pandas as pd
 
@@ -18,35 +17,8 @@ Key = tuple[str, str, int, int]  # table, model, repeat, fold
 
 
 def read(path: Path) -> dict[Key, dict[str, Any]]:
-    """What was measured so far, by its key; a last line that was cut off is left out."""
-    found = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        found[entry["table"], entry["model"], entry["repeat"], entry["fold"]] = entry
-    return found
-
-
-def append(path: Path, entry: dict[str, Any]) -> None:
-    """Add a line, in one write, so that several runs may share the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(entry, separators=(",", ":")) + "\n"
-    if path.exists() and path.stat().st_size and not _ends(path):
-        line = "\n" + line  # after a line that was cut off
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, line.encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _ends(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+    """What was measured so far, by its key."""
+    return {(e["table"], e["model"], e["repeat"], e["fold"]): e for e in lines.read(path)}
 
 
 def splits(table: Table, y: pd.Series, repeat: int, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:

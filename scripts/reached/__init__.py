@@ -1,0 +1,1 @@
+"""What `recipes.py` is made of."""
