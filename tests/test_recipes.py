@@ -45,10 +45,10 @@ def test_a_recipe_is_planned(capsys):
 
 
 def test_minutes_choose_the_epochs_and_the_schedule_is_of_so_many(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "pace", lambda *_, **__: Pace(step=0.05, measuring=0.5, compiling=1.0))
+    monkeypatch.setattr(runs, "pace", lambda *_, **__: Pace(0.05, measuring=0.5, compiling=1.0, ending=2.5))
     monkeypatch.setattr(runs, "since_the_process_began", lambda: 3.0)
     main(["train", "--minutes", "0.2", "--batch-size", "320", "--schedule", "cosine", "--out", str(tmp_path / "run")])
-    # 12 s less a margin of 3%, 3 s gone, 1 for the compiler, two measures of half a second, and 2 s at the end.
+    # 12 s less a margin of 3%, 3 s gone, 1 for the compiler, the first measure's half a second, and 2.5 s at the end.
     assert "minutes: 6 epochs of about 0.7 s end in 0.2" in capsys.readouterr().out
     assert TrainConfig.from_json(tmp_path / "run" / "config.json").epochs == 6
 
@@ -75,6 +75,13 @@ def test_what_is_no_recipe_or_no_time_is_named(capfd, tmp_path, monkeypatch, fla
     (tmp_path / "points.csv").write_text(f"x,y,side\n{rows}")
     assert message in fails(capfd, "train", *flags)
     assert [path.name for path in tmp_path.iterdir()] == ["points.csv"]
+
+
+def test_copies_that_predictions_are_averaged_over_take_time_as_well():
+    config = TrainConfig(hidden=(8,), augment=("noise:0.1",))
+    plain, averaged = (runs.pace(replace(config, tta=copies), load("digits")) for copies in (0, 64))
+    rows = 64 * 500  # of the validation and test rows
+    assert averaged.ending > plain.ending + rows / (4 * config.batch_size) * min(plain.step, averaged.step)
 
 
 def test_too_few_minutes_for_an_epoch_are_named_with_how_many_it_takes():

@@ -15,7 +15,7 @@ from jaxfc.training.prepare import prepare
 STEPS, EPOCHS = 20, 3  # that are timed: so many epochs of so many steps, after one that is not
 SAMPLE = 1000  # training rows that are measured, as in `jaxfc.fit`
 MARGIN = 0.03  # of the time given, for what is not foreseen
-AFTER = 2.0  # seconds, for the last measures, files and curves, beside what measuring takes
+AFTER = 2.0  # seconds, for the last measures, files and curves
 
 
 class Pace(NamedTuple):
@@ -25,6 +25,7 @@ class Pace(NamedTuple):
         step: a step.
         measuring: measuring the network after an epoch.
         compiling: compiling the program.
+        ending: all after the last epoch: the last measures, files and curves.
 
     >>> Pace(step=0.01, measuring=1.0, compiling=2.0).epochs(60, iterations=100)
     26
@@ -33,6 +34,7 @@ class Pace(NamedTuple):
     step: float
     measuring: float
     compiling: float
+    ending: float = AFTER
 
     def epoch(self, iterations: int) -> float:
         """The seconds of an epoch."""
@@ -40,7 +42,7 @@ class Pace(NamedTuple):
 
     def epochs(self, seconds: float, iterations: int) -> int:
         """How many epochs end in so many seconds, compilation and all that comes after them included."""
-        left = seconds * (1 - MARGIN) - self.compiling - 2 * self.measuring - AFTER
+        left = seconds * (1 - MARGIN) - self.compiling - self.measuring - self.ending
         return max(int(left / self.epoch(iterations)), 0)
 
     def check(self, minutes: float, gone: float, iterations: int) -> int:
@@ -51,11 +53,11 @@ class Pace(NamedTuple):
 
         >>> Pace(step=0.1, measuring=1.0, compiling=2.0).check(0.1, gone=3, iterations=100)
         Traceback (most recent call last):
-        ValueError: minutes=0.1: an epoch takes about 11 s here, and all before and after it 9 s: give at least 0.4
+        ValueError: minutes=0.1: an epoch takes about 11 s here, and all before and after it 8 s: give at least 0.4
         """
         epochs = self.epochs(60 * minutes - gone, iterations)
         if not epochs:
-            beside = gone + self.compiling + 2 * self.measuring + AFTER
+            beside = gone + self.compiling + self.measuring + self.ending
             least = (beside + self.epoch(iterations)) / (1 - MARGIN) / 60
             raise ValueError(
                 f"minutes={minutes:g}: an epoch takes about {self.epoch(iterations):.2g} s here, and all before and "
@@ -89,10 +91,13 @@ def pace(config: TrainConfig, data: Dataset, *, stream: bool | None = None, mesh
     begin = time.perf_counter()
     prepared = prepare(net, rule, few, settings, task=task, hyper=hyper, group=1, stream=stream, mesh=mesh)
     carry_out(prepared, callbacks=[lambda _: ends.append(time.perf_counter())], verbose=False, progress=False)
-    epoch = float(np.diff(ends).min())
+    epoch = float(np.median(np.diff(ends)))
     measured = (len(data.x_val) + min(SAMPLE, len(few.x_train))) / (3 * config.batch_size)
     step = epoch / (len(few.x_train) // config.batch_size + measured)
-    return Pace(step, measured * step, max(ends[0] - begin - epoch, 0.0))
+    # A copy that predictions are averaged over is augmented too, row by row: about half of what training on it takes.
+    copies = config.tta * (len(data.x_val) + (0 if data.x_test is None else len(data.x_test)))
+    ending = AFTER + measured * step + copies / (2 * config.batch_size) * step
+    return Pace(step, measured * step, max(ends[0] - begin - epoch, 0.0), ending)
 
 
 def since_the_process_began() -> float:

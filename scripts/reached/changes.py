@@ -17,6 +17,7 @@ def _change(about: str, flags: str) -> Change:
 CHANGES = {
     "plain-images": _change("no augmentation", "--augment"),
     "shift": _change("shifts of 2 pixels too", "--augment mirror shift:2"),
+    "far-shift": _change("shifts of 3 pixels, and no averaging over copies", "--augment mirror shift:3 --tta 0"),
     "cutout": _change("squares of 8 pixels blanked too", "--augment mirror cutout:8"),
     "colour": _change("brightness, contrast, saturation by up to a fifth too", "--augment mirror colour:0.2"),
     "elastic": _change("images bent by up to 2 pixels too", "--augment mirror elastic:2"),
