@@ -87,3 +87,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except RuntimeError as error:  # a run failed, and has said why
+        sys.exit(f"recipes.py: {error}")

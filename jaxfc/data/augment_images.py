@@ -75,6 +75,24 @@ class ImageAugmentation:
 
 
 @dataclass(frozen=True)
+class _ByPixels(ImageAugmentation):
+    """An augmentation of images with a number of pixels, less than an image's height and width."""
+
+    pixels: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name, (height, width) = type(self).__name__.lower(), self.image_shape[-2:]
+        if not isinstance(self.pixels, numbers.Integral):
+            raise TypeError(f"{name}: pixels={self.pixels!r} must be a whole number")
+        if not 1 <= self.pixels < min(height, width):
+            raise ValueError(
+                f"{name}: pixels={self.pixels} must be from 1 to {min(height, width) - 1}: "
+                f"images are {height} x {width}"
+            )
+
+
+@dataclass(frozen=True)
 class Mirror(ImageAugmentation):
     """Exchange left and right of an image with probability 1/2.
 
@@ -91,7 +109,7 @@ class Mirror(ImageAugmentation):
 
 
 @dataclass(frozen=True)
-class Shift(ImageAugmentation):
+class Shift(_ByPixels):
     r"""Move an image by up to so many pixels, zeros moving in: the "random crop" of the CIFAR literature.
 
     Both offsets are uniform in $\{-p, \dots, p\}$, as if the image were padded by $p$ zeros on all sides
@@ -111,12 +129,6 @@ class Shift(ImageAugmentation):
      [5 6 0]]
     """
 
-    pixels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_pixels(self)
-
     @property
     def limits(self) -> tuple[int, ...]:
         """The offsets from the padded image's corner."""
@@ -129,7 +141,7 @@ class Shift(ImageAugmentation):
 
 
 @dataclass(frozen=True)
-class Cutout(ImageAugmentation):
+class Cutout(_ByPixels):
     """Blank a square of every image (DeVries and Taylor, 2017).
 
     The square's centre is uniform over the image; what of it lies beyond the border is cut off. Its
@@ -148,12 +160,6 @@ class Cutout(ImageAugmentation):
      [0 0 1]
      [0 0 1]]
     """
-
-    pixels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_pixels(self)
 
     @property
     def limits(self) -> tuple[int, ...]:
@@ -209,7 +215,7 @@ class Colour(ImageAugmentation):
 
 
 @dataclass(frozen=True)
-class Elastic(ImageAugmentation):
+class Elastic(_ByPixels):
     """Bend an image as if it were drawn on rubber (Simard, Steinkraus and Platt, 2003).
 
     Each knot of a grid of 4 x 4, laid over the image, is moved by up to so many pixels down and across, and what lies
@@ -228,12 +234,6 @@ class Elastic(ImageAugmentation):
      [46 33 57]
      [68 71 65]]
     """
-
-    pixels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_pixels(self)
 
     limits: ClassVar[tuple[int, ...]] = (2**16,) * (2 * KNOTS**2)
 
@@ -282,14 +282,3 @@ def each_row(function: Callable[..., Array], *arrays: Array) -> Array:
         return lax.map(lambda rows: function(*rows), arrays)
 
     return lax.platform_dependent(*arrays, cpu=one_by_one, default=jax.vmap(function))
-
-
-def _check_pixels(augmentation: Shift | Cutout | Elastic) -> None:
-    name, pixels = type(augmentation).__name__.lower(), augmentation.pixels
-    height, width = augmentation.image_shape[-2:]
-    if not isinstance(pixels, numbers.Integral):
-        raise TypeError(f"{name}: pixels={pixels!r} must be a whole number")
-    if not 1 <= pixels < min(height, width):
-        raise ValueError(
-            f"{name}: pixels={pixels} must be from 1 to {min(height, width) - 1}: images are {height} x {width}"
-        )

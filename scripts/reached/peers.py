@@ -62,8 +62,8 @@ def pytorch(config: TrainConfig, data: Dataset, end: float, seed: int) -> tuple[
 
     def augmented(rows: Any) -> Any:
         images = rows.view(-1, *data.image_shape)
-        mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
-        images = torch.where(mirrored, images.flip(3), images)
+        if "mirror" in config.augment:
+            images = torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images.flip(3), images)
         if pixels:
             down, right = torch.randint(0, 2 * pixels + 1, (2,)).tolist()
             padded = functional.pad(images, (pixels,) * 4)
@@ -77,7 +77,7 @@ def pytorch(config: TrainConfig, data: Dataset, end: float, seed: int) -> tuple[
         begin = time.perf_counter()
         net.train()
         for plan in torch.randperm(len(x))[: steps * config.batch_size].view(steps, -1):
-            rows = augmented(x.index_select(0, plan)) if config.augment else x.index_select(0, plan)
+            rows = augmented(x.index_select(0, plan))
             loss = functional.cross_entropy(outputs(rows), y[plan], label_smoothing=config.label_smoothing)
             rule.zero_grad(set_to_none=True)
             loss.backward()
@@ -134,6 +134,9 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     args = parser.parse_args()
     chosen = recipe(args.recipe)
+    foreign = [each for each in chosen.config.augment if each != "mirror" and not each.startswith("shift:")]
+    if chosen.minutes is None or chosen.config.network != "plain" or foreign:
+        parser.error(f"{args.recipe}: peers are compared at plain networks, in minutes, on mirrored and shifted images")
     data = load(chosen.config.data)
     epochs, classes_of = PEERS[args.peer](chosen.config, data, begin + 60 * chosen.minutes, args.seed)
     val, test = (float(np.mean(classes_of(x) == y)) for x, y in ((data.x_val, data.y_val), (data.x_test, data.y_test)))
