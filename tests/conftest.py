@@ -84,7 +84,7 @@ def optimized(request):
 
 
 with install_import_hook("jaxfc", "beartype.beartype"):
-    from jaxfc.networks import precision
+    from jaxfc.layers import precision
 
 # Nothing is broadcast or widened by accident; and whoever uses the library may have set these switches.
 _promote("raise", "strict")

@@ -1,6 +1,7 @@
 """Update rules, against optax, plain NumPy and the CS231n assignment's numbers."""
 
 import itertools
+import warnings
 
 import chex
 import jax
@@ -9,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxfc import optim
+from jaxfc import TrainConfig, optim
+from jaxfc.layers import precision
 
 
 def tree(seed):
@@ -152,6 +154,30 @@ def test_muon_multiplies_matrices_in_the_type_of_the_parameters(dtype):
     products = [equation for equation in program.eqns if equation.primitive.name == "dot_general"]
     assert len(products) == 15
     assert {variable.aval.dtype.name for product in products for variable in product.invars} == {dtype}
+
+
+def test_muon_multiplies_in_bfloat16_where_a_network_does(monkeypatch):
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    rng = np.random.default_rng(0)
+    params = {"w": jnp.asarray(rng.normal(size=(6, 40)), jnp.float32), "b": jnp.ones(40)}
+    chosen, hyper = TrainConfig(update_rule="muon", compute_dtype="bfloat16").optimizer(100)
+    state = chosen.init(params, **hyper)
+    program = str(jax.make_jaxpr(chosen)(params, params, state))
+    assert program.count("bf16[6,6]") >= 5
+    assert "bf16" not in str(jax.make_jaxpr(optim.muon)(params, params, optim.muon.init(params)))
+    # A step is as long as that of float32, and points the same way to bfloat16's two and a half digits.
+    wide, _ = optim.muon(params, params, optim.muon.init(params))
+    narrow, _ = optim.muon_bfloat16(params, params, optim.muon_bfloat16.init(params))
+    np.testing.assert_allclose(narrow["w"], wide["w"], atol=0.02 * 0.02 * np.sqrt(40 / 6))
+    np.testing.assert_array_equal(narrow["b"], wide["b"])
+
+
+def test_muon_multiplies_in_the_parameters_type_where_bfloat16_is_slow(monkeypatch):
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
+    params = {"w": jnp.ones((2, 3))}
+    with warnings.catch_warnings(action="ignore"):
+        got, _ = optim.muon_bfloat16(params, params, optim.muon_bfloat16.init(params))
+    chex.assert_trees_all_equal(got, optim.muon(params, params, optim.muon.init(params))[0])
 
 
 # ---------------------------------------------------------------------------------------------------

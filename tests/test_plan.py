@@ -24,8 +24,8 @@ from jaxfc import FCNet, TrainConfig, load
 from jaxfc.cs231n import stretch
 from jaxfc.cs231n.classifiers.fc_net import FullyConnectedNet
 from jaxfc.cs231n.solver import Solver
+from jaxfc.layers import precision
 from jaxfc.layers.products import product, product_nt, product_tn
-from jaxfc.networks import precision
 from jaxfc.planning import ahead, plan, plan_search, topologies, topology
 from jaxfc.planning.chips import CHIPS
 from jaxfc.planning.compiled import Text

@@ -9,8 +9,8 @@ import pytest
 
 from jaxfc import Classification, FCNet, ResidualNet, init_state
 from jaxfc.data import Normalizer
+from jaxfc.layers import precision
 from jaxfc.layers.products import IN_CACHE, _sums_by_product, column_sums, laid_out, product, product_nt, product_tn
-from jaxfc.networks import precision
 from jaxfc.optim import adam
 from jaxfc.training.step import take_step
 

@@ -7,7 +7,7 @@ takes both factors row by row, `(m, k) @ (k, n)`; what it is handed otherwise is
 - a transposed right factor in bfloat16, which is widened to float32 before it is multiplied.
 
 So these factors are laid out in memory first. A processor with instructions for bfloat16 (see
-`jaxfc.networks.precision`) then multiplies it at about twice the rate of float32.
+`jaxfc.layers.precision`) then multiplies it at about twice the rate of float32.
 """
 
 from functools import partial

@@ -13,11 +13,11 @@ from jaxtyping import Array, Bool, Float, Key, Num
 from jaxfc import layers
 from jaxfc.description import number
 from jaxfc.layers.common import wide_type
+from jaxfc.layers.precision import compute_type
 from jaxfc.networks import blocks
 from jaxfc.networks.blocks import Layer, RunningStats
 from jaxfc.networks.contract import Cost, Outputs, network
 from jaxfc.networks.padded import PaddedFCNet, pad
-from jaxfc.networks.precision import compute_type
 
 Params = list[Layer]
 Stats = tuple[RunningStats, ...]
@@ -45,7 +45,7 @@ class FCNet:
         param_dtype: `"float32"`, `"float64"` or `"bfloat16"`.
         compute_dtype: the type of activations and matrix products; None for that of the parameters.
             `"bfloat16"` over float32 parameters is the usual mixed precision of accelerators, and of CPUs that
-            have instructions for it; see `jaxfc.networks.precision`.
+            have instructions for it; see `jaxfc.layers.precision`.
 
     The fields from `dropout_keep_ratio` to `norm_eps` are leaves of the pytree that an `FCNet` is; the
     others are static. A leaf that is None, or a `weight_scale` that is a name, is part of the structure.

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Key, Num
 from jaxfc import layers
 from jaxfc.description import number
 from jaxfc.layers.common import wide_type
+from jaxfc.layers.precision import compute_type
 from jaxfc.networks import blocks
 from jaxfc.networks.contract import Cost, Outputs, network
-from jaxfc.networks.precision import compute_type
 
 Params = dict[str, Any]
 

@@ -18,7 +18,7 @@ from jaxfc.optim.hyper import Hyper as Hyper
 from jaxfc.optim.hyper import Number as Number
 from jaxfc.optim.leaves import Tree as Tree
 from jaxfc.optim.leaves import everything, matrices
-from jaxfc.optim.orthogonal import MuonState, muon, orthogonalize
+from jaxfc.optim.orthogonal import MuonState, muon, muon_bfloat16, orthogonalize
 from jaxfc.optim.registry import RULES, help_of, rule
 from jaxfc.optim.rules import (
     AdagradState,
@@ -89,6 +89,7 @@ __all__ = [
     "lion",
     "matrices",
     "muon",
+    "muon_bfloat16",
     "nesterov",
     "orthogonalize",
     "rmsprop",

@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 
 from jaxfc.data import Dataset, as_device_rows
 from jaxfc.errors import check_number
+from jaxfc.layers.precision import compiling_for
 from jaxfc.networks import Network
 from jaxfc.networks.contract import cost, dtype
-from jaxfc.networks.precision import compiling_for
 from jaxfc.optim import UpdateRule
 from jaxfc.parallel import MeshSpec, check_use, mesh_of, spelled
 from jaxfc.planning.chips import Chip

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from jaxfc.data import Dataset, Splitting
 from jaxfc.errors import FormatError, check_number, shortened, unknown_name
 from jaxfc.networks import FCNet, Network, ResidualNet, TableNet
-from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, rule
+from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, muon, muon_bfloat16, rule
 from jaxfc.tasks import Classification, Multilabel, Regression, Task
 from jaxfc.training.settings import MOST_STEPS, RUN_NAMES, RunSettings
 
@@ -188,6 +188,8 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
             ValueError: an unknown name, or a hyper-parameter that the rule does not have.
         """
         chosen = rule(self.update_rule)
+        if chosen is muon and self.compute_dtype == "bfloat16":
+            chosen = muon_bfloat16
         hyper: dict[str, Any] = {name: getattr(self, name) for name in HYPER_NAMES if getattr(self, name) is not None}
         for name, value in hyper.items():
             if name not in chosen.hyper:

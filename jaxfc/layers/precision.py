@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import DTypeLike
 
 FLAGS = {"avx512_bf16", "amx_bf16"}  # instructions that XLA multiplies bfloat16 with on a CPU
 
@@ -41,11 +42,20 @@ def compute_type(net: Any) -> jnp.dtype:
     >>> compute_type(FCNet(4, (), 3, param_dtype="bfloat16")).name
     'bfloat16'
     """
-    fast = _target.value not in (None, "cpu") or multiplies_bfloat16()
-    if net.compute_dtype == "bfloat16" and net.param_dtype != "bfloat16" and not fast:
+    return fast_type(net.compute_dtype, net.param_dtype)
+
+
+def fast_type(asked: DTypeLike | None, stored: DTypeLike) -> jnp.dtype:
+    """The type of products: the one asked for (None: that of the parameters), where it is fast; see `compute_type`.
+
+    >>> fast_type(None, "float32").name, fast_type("float64", "float32").name
+    ('float32', 'float64')
+    """
+    asked, stored = jnp.dtype(stored if asked is None else asked), jnp.dtype(stored)
+    if asked == jnp.bfloat16 != stored and not (_target.value not in (None, "cpu") or multiplies_bfloat16()):
         _say_once()
-        return jnp.dtype(net.param_dtype)
-    return jnp.dtype(net.compute_dtype or net.param_dtype)
+        return stored
+    return asked
 
 
 @functools.cache
