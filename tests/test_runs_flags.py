@@ -15,7 +15,7 @@ CLASSES = (
     "--weight-scale 0.1 --label-smoothing 0.1 --norm-momentum 0.8 --loss softmax --rank f1 "
     "--update-rule adamw --learning-rate 0.01 --weight-decay 0.1 --beta1 0.8 --beta2 0.99 --epsilon 1e-6 "
     "--clip-norm 1 --schedule cosine --warmup-epochs 1 --batch-size 64 --epochs 2 --sampling replacement "
-    "--augment mirror noise:0.1 --accumulate 2 --ema-decay 0.9 --tta 2 --class-weight balanced "
+    "--augment mirror noise:0.1 --pool 2 --accumulate 2 --ema-decay 0.9 --tta 2 --class-weight balanced "
     "--patience 2 --seed 5 --order-seed 6 --num-train 500 --compute-dtype bfloat16 --out here"
 )
 NUMBERS = (

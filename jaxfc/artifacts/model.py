@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxfc.artifacts import checkpoint
 from jaxfc.artifacts.predictor import About, Predictor, guarded, library_and, predictions
-from jaxfc.data import Dataset, Encoding
+from jaxfc.data import Dataset, Encoding, Pooled
 from jaxfc.data.saved import encoding_like, layout_of
 from jaxfc.description import describe, restore
 from jaxfc.networks import Network
@@ -141,6 +141,11 @@ class Model(Predictor):
         """The weights that multiply the inputs, `(in, out)`, where the network says which these are."""
         shape = getattr(self.net, "first_shape", None)
         return next((leaf for leaf in jax.tree.leaves(self.params) if leaf.shape == shape), None)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of the images that the network takes, means over squares where they are pooled, or None."""
+        return self.normalizer.layout.pooled_shape if isinstance(self.normalizer, Pooled) else self.image_shape
 
 
 def _restored(values: Mapping[str, Any], known: list[Any]) -> tuple[Network, Task]:

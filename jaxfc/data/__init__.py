@@ -14,6 +14,7 @@ from jaxfc.data.file_rows import FileRows
 from jaxfc.data.loaders import LOADERS, load
 from jaxfc.data.normalizer import Encoding, Normalizer, centred, standardized
 from jaxfc.data.plans import PLANS, Plan, check_batch, continuous_plan, replacement_plan, shuffled_plan
+from jaxfc.data.pooled import Pooled, Pooling
 from jaxfc.data.split import Splitting, held_out_rows, hold_out
 from jaxfc.data.tables import TASKS, read_examples, read_features
 
@@ -33,6 +34,8 @@ __all__ = [
     "Layout",
     "Normalizer",
     "Plan",
+    "Pooled",
+    "Pooling",
     "Rows",
     "Splitting",
     "as_device_rows",

@@ -126,9 +126,9 @@ def augment(
     x: Batch,
     y: Targets,
     *,
-    normalize: Callable[[Batch], Float[Array, "batch features"]],
+    normalize: Callable[[Batch], Float[Array, "batch inputs"]],
     soften: Callable[[Targets], Float[Array, "batch outputs"]],
-) -> tuple[Float[Array, "batch features"], Targets]:
+) -> tuple[Float[Array, "batch inputs"], Targets]:
     """Normalize a batch with all augmentations applied: those of stored inputs before, the others after it.
 
     Args:

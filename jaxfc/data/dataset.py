@@ -12,8 +12,9 @@ from jaxfc.data.arrays import Array, Indices, Rows, as_stored, as_targets, as_we
 from jaxfc.data.checks import TARGETS, check_examples
 from jaxfc.data.columns import Columns
 from jaxfc.data.file_rows import FileRows, blocks
-from jaxfc.data.normalizer import Encoding
-from jaxfc.errors import unknown_name
+from jaxfc.data.normalizer import Encoding, Normalizer
+from jaxfc.data.pooled import Pooled, pooled
+from jaxfc.errors import check_number, unknown_name
 
 SPLITS = ("train", "val", "test")
 
@@ -213,6 +214,35 @@ class Dataset:
             normalizer=self.normalizer if self.fit_normalizer is None else self.fit_normalizer(x_train),
         )
 
+    def pooled(self, side: int) -> "Dataset":
+        """Let networks take means over squares of so many pixels a side, in place of images; see `jaxfc.data.Pooled`.
+
+        The rows stay as they are. A side of 1 changes nothing.
+
+        Raises:
+            ValueError: the rows are no images, or are pooled already; the squares do not fill them.
+
+        >>> from jaxfc.data import load
+        >>> data = load("digits").pooled(2)
+        >>> data.num_features, data.num_inputs
+        (64, 16)
+        """
+        check_number("pool", side, low=1)
+        if side == 1:
+            return self
+        if self.image_shape is None:
+            raise ValueError(f"pool={side} needs images, and the rows of {self.name!r} are none: leave it out")
+        if not isinstance(self.normalizer, Normalizer):
+            raise ValueError(
+                f"pool={side}: the inputs of {self.name!r} are of a {type(self.normalizer).__name__} already"
+            )
+        shape, fit = self.image_shape, self.fit_normalizer
+        return replace(
+            self,
+            normalizer=pooled(self.normalizer, shape, side),
+            fit_normalizer=None if fit is None else lambda x: pooled(fit(x), shape, side),
+        )
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that differ where anything differs that a training depends on.
 
@@ -233,6 +263,8 @@ class Dataset:
         digest = hashlib.sha256(repr((self.targets, self.classes)).encode())
         if self.columns is not None:
             digest.update(repr(self.columns).encode())
+        if isinstance(self.normalizer, Pooled):
+            digest.update(repr(self.normalizer.layout).encode())
         arrays = [getattr(self, f"{part}_{split}") for split in ("train", "val") for part in "xyw"]
         for array in (*arrays, *jax.tree.leaves(self.normalizer)):
             if array is None:

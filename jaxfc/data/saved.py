@@ -6,10 +6,11 @@ from typing import Any
 from jaxfc.data.columns import Column, Columns
 from jaxfc.data.encoder import Cycle, Layout, Table
 from jaxfc.data.normalizer import Encoding, Normalizer
+from jaxfc.data.pooled import Pooling
 from jaxfc.description import describe
 
 # What a file's metadata may name.
-KNOWN = (Normalizer, Column, Columns, Layout, Cycle, Table)
+KNOWN = (Normalizer, Column, Columns, Layout, Cycle, Table, Pooling)
 
 
 def layout_of(encoding: Encoding) -> Any:

@@ -30,7 +30,7 @@ Build = Callable[[Settings], tuple[Network, Task, UpdateRule, Mapping[str, Any]]
 SEARCHABLE_RUN = ("batch_size", "sampling", "accumulate", "seed")
 FIXED = (
     "data", "data_dir", "label", "column", "split_by", "split_time", "stratify", "weights", "class_weight", "num_train",
-    "task", "rank", "tta", "epochs", "patience", "augment", "ema_decay", "order_seed",
+    "pool", "task", "rank", "tta", "epochs", "patience", "augment", "ema_decay", "order_seed",
 )  # fmt: skip
 NAMES = tuple(f.name for f in fields(TrainConfig) if f.name not in FIXED)
 

@@ -319,8 +319,8 @@ def _write_report(
         right = y if y.ndim == 1 else y.argmax(axis=1)
         matrix = metrics.confusion_matrix(right, model.predict(x), len(data.classes))
         figures[f"Confusion matrix of the final model ({split})"] = "confusion", plots.confusion(matrix, data.classes)
-    if isinstance(model, Model) and data.image_shape is not None and model.first_weights is not None:
-        picture = plots.weights(np.asarray(model.first_weights, np.float32), data.image_shape)
+    if isinstance(model, Model) and model.input_shape is not None and model.first_weights is not None:
+        picture = plots.weights(np.asarray(model.first_weights, np.float32), model.input_shape)
         figures["First layer of the final model"] = "weights", picture
     files = {}
     for caption, (name, figure) in figures.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxfc.data import Dataset, Splitting
+from jaxfc.data import Dataset, Pooled, Splitting
 from jaxfc.errors import FormatError, check_number, shortened, unknown_name
 from jaxfc.networks import FCNet, Network, ResidualNet, TableNet
 from jaxfc.optim import RULES, Clipped, Schedule, Scheduled, UpdateRule, help_of, muon, muon_bfloat16, rule
@@ -64,6 +64,8 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
     """Weights of classes in the loss: balanced, or NAME=WEIGHT for each."""
     num_train: int | None = None
     """Train on the first so many rows only."""
+    pool: int = 1
+    """Train on means over squares of so many pixels a side, of images (1: on the pixels)."""
     task: str = "classification"
     """classification, multilabel or regression."""
     loss: str | None = None
@@ -209,7 +211,14 @@ class TrainConfig(RunSettings, HyperSettings):  # type: ignore[misc, valid-type]
         return Clipped(scheduled), hyper | {"max_norm": self.clip_norm}
 
     def build(self, data: Dataset, num_rows: int) -> tuple[Network, Task, UpdateRule, dict[str, Any]]:
-        """Network, task, update rule and its hyper-parameters, for a number of training rows."""
+        """Network, task, update rule and its hyper-parameters, for a number of training rows.
+
+        Raises:
+            ValueError, TypeError: settings that the network, task or rule refuses; data that are not pooled as `pool`
+                says.
+        """
+        if self.pool > 1 and not isinstance(data.normalizer, Pooled):
+            raise ValueError(f"pool={self.pool}: {data.name!r} is not pooled: give data.pooled({self.pool})")
         return self.net(data), self.problem(), *self.optimizer(num_rows)
 
     @property

@@ -91,9 +91,7 @@ def train(
     elif resume:
         config = _as_planned(config, out)
     allow_float64(config)
-    data = load_data(config, stream)
-    if recipe is not None:
-        recipe.check(data)
+    data = load_data(config, stream, recipe)
     check(config, data, stream)  # whatever is wrong with the settings is said before the folder is made
     check_mesh(mesh_of(mesh), config.net(data), config.batch_size, config.accumulate)
     if minutes is not None and not resume:
@@ -254,11 +252,13 @@ def check_copies(config: TrainConfig) -> None:
         raise ValueError(f"tta={config.tta} must be at most {MOST_COPIES}")
 
 
-def load_data(config: TrainConfig, stream: bool | None = None) -> Dataset:
-    """Load the data set that a run's settings name."""
+def load_data(config: TrainConfig, stream: bool | None = None, recipe: Recipe | None = None) -> Dataset:
+    """Load the data set that a run's settings name, if the recipe that they are of suits it."""
     where = {"data_dir": config.data_dir, "label": config.label, "weights": config.weights, "columns": config.columns()}
     data = load(config.data, task=config.task, stream=stream, splitting=config.splitting(), **where)
-    return data if config.num_train is None else data.subset(config.num_train)
+    if recipe is not None:
+        recipe.check(data)
+    return (data if config.num_train is None else data.subset(config.num_train)).pooled(config.pool)
 
 
 @contextmanager

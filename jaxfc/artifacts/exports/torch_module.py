@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxfc.data import Normalizer
+from jaxfc.data import Normalizer, Pooled
 from jaxfc.networks import FCNet
 from jaxfc.tasks import Classification, Multilabel, Regression
 
@@ -44,7 +44,7 @@ def module_of(model: "Model") -> Any:
         raise TypeError(f"to_torch writes an FCNet as plain layers, and this is a {type(net).__name__}: {elsewhere}")
     if not isinstance(net.activation, str):
         raise TypeError(f"to_torch knows no layer for the function {net.activation!r}: {elsewhere}")
-    if type(model.normalizer) is not Normalizer:
+    if type(model.normalizer) not in (Normalizer, Pooled):
         raise TypeError(f"to_torch knows no layer for the inputs' {type(model.normalizer).__name__}: {elsewhere}")
     if type(task).decode not in (Classification.decode, Multilabel.decode, Regression.decode):
         raise TypeError(f"to_torch knows no layer for what {type(task).__name__} makes of outputs: {elsewhere}")
@@ -52,7 +52,7 @@ def module_of(model: "Model") -> Any:
         from torch import nn
     except ImportError as error:
         raise ImportError("to_torch needs PyTorch: pip install torch") from error
-    modules = [_normalize(*model.normalizer)]
+    modules = _inputs(model.normalizer)
     for i, (fan_in, fan_out) in enumerate(pairwise(net.dims)):
         linear, layer = nn.Linear(fan_in, fan_out), model.params[i]
         _set(linear, weight=np.asarray(layer["w"]).T, bias=layer["b"])
@@ -60,6 +60,17 @@ def module_of(model: "Model") -> Any:
         if i < len(net.hidden_dims):
             modules += _hidden(model, i, fan_out)
     return nn.Sequential(*modules, *_decoded(task)).eval()
+
+
+def _inputs(normalizer: Normalizer | Pooled) -> list:
+    """What makes inputs of rows."""
+    from torch import nn
+
+    if isinstance(normalizer, Normalizer):
+        return [_normalize(*normalizer)]
+    layout = normalizer.layout
+    images = nn.Unflatten(1, (-1, *layout.image_shape[-2:]))
+    return [_normalize(*normalizer.normalizer), images, nn.AvgPool2d(layout.side), nn.Flatten()]
 
 
 def _hidden(model: "Model", i: int, width: int) -> list:
@@ -158,7 +169,7 @@ def program_of(model: "Model") -> bytes:
     module = module_of(model)
     import torch
 
-    rows = (torch.zeros(2, model.net.input_dim),)
+    rows = (torch.zeros(2, model.num_features),)
     exported = torch.export.export(module, rows, dynamic_shapes=({0: torch.export.Dim("batch")},))
     file = io.BytesIO()
     torch.export.save(exported, file)
