@@ -25,7 +25,7 @@ def images(rows):
 @pytest.mark.parametrize("name", recipes())
 def test_every_recipe_is_a_run_that_can_be_begun(name):
     one = recipe(name)
-    data = images(1100)
+    data = images(1100).pooled(one.config.pool)
     one.check(data)
     runs.check(one.config, data)
     assert one.config.data in ("cifar10", "fashion_mnist") or not one.images

@@ -43,7 +43,7 @@ def pytorch(config: TrainConfig, data: Dataset, end: float, seed: int) -> tuple[
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train).long()
     mean = torch.from_numpy(np.asarray(data.normalizer.mean))
     scale = float(data.normalizer.scale)
-    widths = (data.num_features, *config.hidden)
+    widths = (data.num_features // config.pool**2, *config.hidden)
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(widths, config.hidden, strict=False):
         layers += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU(inplace=True)]
@@ -58,7 +58,10 @@ def pytorch(config: TrainConfig, data: Dataset, end: float, seed: int) -> tuple[
 
     def outputs(rows: Any) -> Any:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return net((rows.float() - mean) * scale)
+            normalized = (rows.float() - mean) * scale
+            if config.pool > 1:
+                normalized = functional.avg_pool2d(normalized.view(-1, *data.image_shape), config.pool).flatten(1)
+            return net(normalized)
 
     def augmented(rows: Any) -> Any:
         images = rows.view(-1, *data.image_shape)
@@ -108,8 +111,11 @@ def scikit_learn(config: TrainConfig, data: Dataset, end: float, seed: int) -> t
     from sklearn.neural_network import MLPClassifier
 
     mean, deviation = data.x_train.mean(), data.x_train.std()
+    pooled = data.pooled(config.pool).normalizer
 
     def inputs(rows: np.ndarray) -> np.ndarray:
+        if config.pool > 1:
+            return np.concatenate([np.asarray(pooled(part)) for part in np.array_split(rows, 50)]) / deviation
         return ((rows - mean) / deviation).astype(np.float32)
 
     x = inputs(data.x_train)
@@ -135,8 +141,11 @@ def main() -> None:
     args = parser.parse_args()
     chosen = recipe(args.recipe)
     foreign = [each for each in chosen.config.augment if each != "mirror" and not each.startswith("shift:")]
-    if chosen.minutes is None or chosen.config.network != "plain" or foreign:
-        parser.error(f"{args.recipe}: peers are compared at plain networks, in minutes, on mirrored and shifted images")
+    plain = (chosen.config.network, chosen.config.update_rule) == ("plain", "adamw")
+    if chosen.minutes is None or not plain or foreign:
+        parser.error(
+            f"{args.recipe}: peers are compared at plain networks, in minutes, by AdamW on mirrored and shifted images"
+        )
     data = load(chosen.config.data)
     epochs, classes_of = PEERS[args.peer](chosen.config, data, begin + 60 * chosen.minutes, args.seed)
     val, test = (float(np.mean(classes_of(x) == y)) for x, y in ((data.x_val, data.y_val), (data.x_test, data.y_test)))
