@@ -21,7 +21,7 @@ def script(monkeypatch):
 
     def run(key):
         script.made.append(key)
-        val = 0.6 + 0.01 * key.seed + {"": 0, "shift": 0.02, "narrow": -0.03, "pytorch": -0.1}[key.change]
+        val = 0.6 + 0.01 * key.seed + {"": 0, "far-shift": 0.02, "narrow": -0.03, "pytorch": -0.1}[key.change]
         entry = key._asdict() | {"seconds": 58.0, "epochs": 10, "cores": 2, "val": val}
         return entry if key.change in script.CHANGES else entry | {"test": val - 0.02, "history": [0.1, val]}
 
@@ -48,17 +48,17 @@ def test_a_run_is_made_once_and_a_line_cut_off_again(script, monkeypatch, tmp_pa
 def test_changes_are_compared_with_the_same_seeds_and_peers_stand_beside(script, monkeypatch, tmp_path, capsys):
     file, found, picture = (tmp_path / name for name in ("found.jsonl", "found.json", "found.png"))
     call(script, monkeypatch, "cifar10-1m", "--seeds", 2, "--out", file)
-    call(script, monkeypatch, "cifar10-1m", "--seeds", 1, "--changes", "narrow", "shift", "--out", file)
+    call(script, monkeypatch, "cifar10-1m", "--seeds", 1, "--changes", "narrow", "far-shift", "--out", file)
     call(script, monkeypatch, "cifar10-1m", "--seeds", 1, "--peers", "pytorch", "--out", file)
     capsys.readouterr()
     call(script, monkeypatch, "--report", "--out", file, "--json", found, "--picture", picture)
     out = capsys.readouterr().out
     assert "| cifar10-1m, pytorch | 58 | 10 | 1 | 50.0 | 48.0 |" in out
     rows = [line for line in out.splitlines() if line.endswith(("+2.0 |", "-3.0 |"))]
-    assert [script.CHANGES[name].about in row for name, row in zip(("shift", "narrow"), rows, strict=True)] == [
+    assert [script.CHANGES[name].about in row for name, row in zip(("far-shift", "narrow"), rows, strict=True)] == [
         True
     ] * 2
-    assert "test" not in json.loads(found.read_text())["cifar10-1m"]["changes"]["shift"][0]
+    assert "test" not in json.loads(found.read_text())["cifar10-1m"]["changes"]["far-shift"][0]
     assert picture.read_bytes()[1:4] == b"PNG"
 
 

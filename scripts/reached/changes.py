@@ -16,12 +16,14 @@ def _change(about: str, flags: str) -> Change:
 
 CHANGES = {
     "plain-images": _change("no augmentation", "--augment"),
-    "shift": _change("shifts of 2 pixels too", "--augment mirror shift:2"),
-    "far-shift": _change("shifts of 3 pixels, and no averaging over copies", "--augment mirror shift:3 --tta 0"),
-    "cutout": _change("squares of 8 pixels blanked too", "--augment mirror cutout:8"),
-    "colour": _change("brightness, contrast, saturation by up to a fifth too", "--augment mirror colour:0.2"),
-    "elastic": _change("images bent by up to 2 pixels too", "--augment mirror elastic:2"),
-    "mixup": _change("pairs of examples mixed too", "--augment mirror mixup:0.2"),
+    "pixels": _change("pixels, not their means", "--pool 1"),
+    "coarse": _change("means of squares of 4 pixels a side", "--pool 4"),
+    "no-shift": _change("mirrored alone", "--augment mirror"),
+    "far-shift": _change("shifts of 2 pixels", "--augment mirror shift:2"),
+    "cutout": _change("squares of 8 pixels blanked too", "--augment mirror shift:1 cutout:8"),
+    "colour": _change("brightness, contrast, saturation by up to a fifth too", "--augment mirror shift:1 colour:0.2"),
+    "elastic": _change("images bent by up to 2 pixels too", "--augment mirror shift:1 elastic:2"),
+    "mixup": _change("pairs of examples mixed too", "--augment mirror shift:1 mixup:0.2"),
     "hard-labels": _change("no label smoothing", "--label-smoothing 0"),
     "average": _change("averaged parameters", "--ema-decay 0.99"),
     "tta": _change("predictions averaged over 8 augmented copies", "--tta 8"),
@@ -36,7 +38,9 @@ CHANGES = {
         "two inverted bottlenecks on a stream of 512", "--network residual --hidden 512 512 --normalization layernorm"
     ),
     "lion": _change("Lion", "--update-rule lion --learning-rate 2e-4 --weight-decay 0.1"),
-    "muon": _change("Muon", "--update-rule muon --learning-rate 0.01"),
+    "muon": _change(
+        "Muon, in batches of 1024", "--update-rule muon --learning-rate 0.03 --weight-decay 0.1 --batch-size 1024"
+    ),
     "small-batch": _change("batches of 128", "--batch-size 128 --learning-rate 0.0015"),
     "large-batch": _change("batches of 512", "--batch-size 512 --learning-rate 0.003"),
     "linear": _change("a learning rate that falls linearly", "--schedule linear"),
