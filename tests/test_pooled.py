@@ -1,6 +1,7 @@
 """Means over squares of pixels in place of images: their numbers, and all that a model of them goes through."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from command import jaxfc as command
 
 import jaxfc
 from jaxfc import FCNet, Model, init, load
-from jaxfc.data import Dataset, Normalizer, Pooled, centred
+from jaxfc.data import Dataset, Normalizer, Pooled, centred, standardized
 
 
 def naive_means(images, side):
@@ -85,6 +86,10 @@ def test_data_that_are_pooled_otherwise_are_other_data():
     assert isinstance(data.pooled(1).normalizer, Normalizer)
 
 
+def as_float64(x):
+    return Normalizer(x.mean(axis=0), np.float64(0.5))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("pooled") / "run"
@@ -103,6 +108,18 @@ def test_a_model_of_means_is_kept_and_predicts_rows_of_pixels(run, tmp_path):
     ensemble = jaxfc.Ensemble.of([model, model])
     ensemble.save(tmp_path / "two.safetensors")
     np.testing.assert_allclose(jaxfc.Ensemble.load(tmp_path / "two.safetensors").prediction(data.x_test), before, 1e-5)
+
+
+@pytest.mark.parametrize("scaled", [partial(standardized, per_feature=True), as_float64])
+def test_files_keep_means_of_whatever_normalizer(scaled, tmp_path):
+    plain = images_of((4, 4))
+    data = replace(plain, normalizer=scaled(plain.x_train)).pooled(2)
+    net = FCNet(data.num_inputs, (), 2)
+    models = [Model.of(net, *init(net, jax.random.key(seed)), data) for seed in (0, 1)]
+    for kind, made in (("one", models[0]), ("both", jaxfc.Ensemble.of(models))):
+        made.save(tmp_path / f"{kind}.safetensors")
+        again = type(made).load(tmp_path / f"{kind}.safetensors")
+        np.testing.assert_array_equal(again.prediction(plain.x_val), made.prediction(plain.x_val))
 
 
 def test_a_model_of_means_leaves_for_torch_and_jax(run):

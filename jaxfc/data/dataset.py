@@ -1,6 +1,7 @@
 """A data set as arrays: its splits, the kind of its targets, the weights of its examples."""
 
 import hashlib
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -221,6 +222,7 @@ class Dataset:
 
         Raises:
             ValueError: the rows are no images, or are pooled already; the squares do not fill them.
+            TypeError: `side` is no whole number.
 
         >>> from jaxfc.data import load
         >>> data = load("digits").pooled(2)
@@ -228,6 +230,8 @@ class Dataset:
         (64, 16)
         """
         check_number("pool", side, low=1)
+        if not isinstance(side, numbers.Integral):
+            raise TypeError(f"pool={side!r} must be a whole number")
         if side == 1:
             return self
         if self.image_shape is None:

@@ -13,8 +13,9 @@ from jaxfc.data.file_rows import blocks
 class Encoding(Protocol):
     """The contract of what turns stored rows into network inputs: a pytree, called inside the compiled step.
 
-    One whose structure is more than a `Normalizer`'s keeps it in `layout`, a named tuple: `layout.like(members)` makes
-    it of `jax.ShapeDtypeStruct`s, stacked for so many members of an ensemble, which is what a file is read into.
+    One whose structure is more than a `Normalizer`'s keeps it in `layout`, a named tuple. Unless its arrays are those
+    of a `Normalizer`, `layout.like(members)` makes it of `jax.ShapeDtypeStruct`s, stacked for so many members of an
+    ensemble, which is what a file is read into.
 
     >>> isinstance(Normalizer(np.float32([1, 2]), np.float32(0.5)), Encoding)
     True

@@ -31,12 +31,6 @@ class Pooling(NamedTuple):
         """The shape of an image of averages."""
         return (*self.image_shape[:-2], *(size // self.side for size in self.image_shape[-2:]))
 
-    def like(self, members: int | None = None) -> "Pooled":
-        """The shapes of a `Pooled` of these squares, or of several that are stacked; what a file is read into."""
-        leading, pixels = () if members is None else (members,), math.prod(self.image_shape)
-        mean, scale = (jax.ShapeDtypeStruct((*leading, *shape), np.float32) for shape in ((pixels,), ()))
-        return Pooled(self, Normalizer(mean, scale))
-
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from jaxfc.data.columns import Column, Columns
 from jaxfc.data.encoder import Cycle, Layout, Table
 from jaxfc.data.normalizer import Encoding, Normalizer
-from jaxfc.data.pooled import Pooling
+from jaxfc.data.pooled import Pooled, Pooling
 from jaxfc.description import describe
 
 # What a file's metadata may name.
@@ -36,6 +36,8 @@ def encoding_like(layout: Any, tensors: Mapping[str, Any], prefix: str, members:
     >>> encoding_like(None, {"n.mean": np.zeros(2), "n.scale": np.ones(2)}, "n.").num_features
     2
     """
+    if isinstance(layout, Pooling):
+        return Pooled(layout, encoding_like(None, tensors, f"{prefix}normalizer."))
     if layout is None:
         return Normalizer(tensors[f"{prefix}mean"], tensors[f"{prefix}scale"])
     return layout.like(members)
