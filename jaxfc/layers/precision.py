@@ -52,7 +52,8 @@ def fast_type(asked: DTypeLike | None, stored: DTypeLike) -> jnp.dtype:
     ('float32', 'float64')
     """
     asked, stored = jnp.dtype(stored if asked is None else asked), jnp.dtype(stored)
-    if asked == jnp.bfloat16 != stored and not (_target.value not in (None, "cpu") or multiplies_bfloat16()):
+    fast = _target.value not in (None, "cpu") or multiplies_bfloat16()
+    if asked == jnp.bfloat16 and stored != jnp.bfloat16 and not fast:
         _say_once()
         return stored
     return asked
