@@ -110,22 +110,17 @@ def scikit_learn(config: TrainConfig, data: Dataset, end: float, seed: int) -> t
     """
     from sklearn.neural_network import MLPClassifier
 
-    mean, deviation = data.x_train.mean(), data.x_train.std()
-    pooled = data.pooled(config.pool).normalizer
-
-    def inputs(rows: np.ndarray) -> np.ndarray:
-        if config.pool > 1:
-            return np.concatenate([np.asarray(pooled(part)) for part in np.array_split(rows, 50)]) / deviation
-        return ((rows - mean) / deviation).astype(np.float32)
-
-    x = inputs(data.x_train)
+    normalizer = data.pooled(config.pool).normalizer
+    x = np.asarray(normalizer(data.x_train))
+    deviation = x.std()
+    x = x / deviation
     model = MLPClassifier(config.hidden, batch_size=config.batch_size, random_state=seed)
     epoch, longest = 0, 0.0
     while time.perf_counter() + longest + LAST < end:
         begin = time.perf_counter()
         model.partial_fit(x, data.y_train, classes=np.arange(len(data.classes)))
         epoch, longest = epoch + 1, max(longest, time.perf_counter() - begin)
-    return epoch, lambda rows: model.predict(inputs(rows))
+    return epoch, lambda rows: model.predict(np.asarray(normalizer(rows)) / deviation)
 
 
 PEERS = {"pytorch": pytorch, "scikit-learn": scikit_learn}
